@@ -1,0 +1,17 @@
+/* The real disk: a directory, POSIX files, one worker thread per lane that reports to a libuv loop. */
+#ifndef LOCKSTEP_NODE_REPLICA_DISK_REAL_H
+#define LOCKSTEP_NODE_REPLICA_DISK_REAL_H
+
+#include <uv.h>
+
+#include "node/replica/disk.h"
+
+/* Create the directory if it is missing (its parent must exist), take an exclusive lock on it for this process
+ * (file "lock", kept until the close), check that it is writable, start the worker threads.
+ * @return the disk, or NULL with `message`: locked by process N, not writable, not a directory, … and what to do. */
+struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, size_t message_size);
+/* Wait for running jobs (their `done` will not be called any more), end the threads, unlock. `closed` runs when the
+ * loop's handle is gone and the memory is freed. */
+void disk_real_close(struct disk *disk, void (*closed)(void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,91 @@
+/* The lock state machine: (state, entry) -> (state', effects). Pure: no clock, no randomness, no I/O, no global state,
+ * no logging; nothing that leaves it depends on hash order or addresses. Every replica that applied the same entries
+ * has the same digest. One thread at a time.
+ *
+ * Memory running out inside is fatal (abort): a replica that can not apply must not go on. */
+#ifndef LOCKSTEP_RAFT_FSM_FSM_H
+#define LOCKSTEP_RAFT_FSM_FSM_H
+
+#include "protocol/buffer.h"
+#include "protocol/decode.h"
+#include "protocol/message.h"
+#include "raft_fsm/effects.h"
+#include "raft_fsm/entry.h"
+
+struct fsm;
+
+/* An empty state: time 0, epoch 0, next token 1, next session id 1. The caller frees it with fsm_free(). */
+struct fsm *fsm_create(void);
+void fsm_free(struct fsm *fsm);
+
+enum fsm_result {
+    FSM_APPLIED,
+    FSM_UNKNOWN_ENTRY, /* this version does not know the entry: nothing was changed; the node must stop */
+};
+
+/* Apply one entry: move the time to max(time, entry.time), expire what is due and free portions of ended sessions
+ * (both bounded), then execute each command in order.
+ *
+ * @param effects  refilled with what happened, in order; NULL (a follower) builds none.
+ * @param ret_error filled on FSM_UNKNOWN_ENTRY; may be NULL.
+ * The whole entry is decoded once before the first change, so FSM_UNKNOWN_ENTRY never leaves half an entry. */
+enum fsm_result fsm_apply(struct fsm *fsm, const void *entry, size_t size, struct fsm_effects *effects,
+                          struct proto_error *ret_error);
+
+/* Answer a QUERY operation from the state as it is. `rows` gets the lists; strings point into the state and live
+ * until the next fsm_apply(). Sets kind, id, status, time and body; applied_index is the caller's. */
+void fsm_query(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
+               struct proto_reply *ret_reply);
+
+/* Cluster time of the state. */
+struct cluster_time fsm_time(const struct fsm *fsm);
+
+/* When the leader should propose the next entry even without a command: the earliest deadline (never later than the
+ * true one; it may be earlier), the current time if expired or ended things wait for their portion, or ms == UINT64_MAX
+ * if nothing is ahead. A deadline d is due in an entry whose time is >= d. */
+struct cluster_time fsm_next_due(struct fsm *fsm);
+
+struct fsm_counts {
+    uint64_t sessions; /* alive */
+    uint64_t ending;   /* ended, with grants that wait for their portion */
+    uint64_t locks;
+    uint64_t grants;
+    uint64_t waiters;
+    uint64_t next_token;
+    uint64_t bytes; /* memory of the state, approximately */
+};
+void fsm_counts(const struct fsm *fsm, struct fsm_counts *ret_counts);
+
+/* A 64-bit digest of the whole state (time, counters, every session, lock, grant, waiter, remembered reply), the same
+ * on every replica that applied the same entries, also after snapshot and restore. Kept incrementally: cost is that of
+ * what changed since the last call. */
+uint64_t fsm_digest(struct fsm *fsm);
+
+/* Assert every invariant of the whole state (invariants.c lists them). Linear; for tests, simulation and sampling. */
+void fsm_check_invariants(struct fsm *fsm);
+
+/* ---- snapshots: a consistent image of this moment, written in slices while entries are applied ---- */
+
+struct fsm_snapshot;
+
+/* Freeze an image. At most one at a time per state machine. Costs nothing by itself: an object that changes before its
+ * turn is written out first (so the order of objects in the stream is not defined, the set is). */
+struct fsm_snapshot *fsm_snapshot_begin(struct fsm *fsm);
+/* Append the next part of the stream to `out`: about `bytes_target` more bytes. @return true while there is more.
+ * The stream: versioned msgpack records in lz4 blocks, ended by a record with the digest (snapshot.c). */
+bool fsm_snapshot_next(struct fsm_snapshot *snapshot, struct proto_buffer *out, size_t bytes_target);
+/* Finish or abandon. */
+void fsm_snapshot_end(struct fsm_snapshot *snapshot);
+
+struct fsm_restore;
+
+/* Build a state from a stream, fed in pieces of any size. Linear in the size. */
+struct fsm_restore *fsm_restore_begin(void);
+/* @return false with `ret_error` filled if the bytes are not a snapshot that this version knows. */
+bool fsm_restore_feed(struct fsm_restore *restore, const void *data, size_t size, struct proto_error *ret_error);
+/* Check completeness, invariants of references and the digest. Frees `restore` in every case.
+ * @return the new state (the caller's), or NULL with `ret_error` filled. */
+struct fsm *fsm_restore_finish(struct fsm_restore *restore, struct proto_error *ret_error);
+void fsm_restore_abandon(struct fsm_restore *restore);
+
+#endif
