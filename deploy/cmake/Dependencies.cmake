@@ -12,10 +12,21 @@ find_package(Threads REQUIRED)
 # PkgConfig::<name> from the first of the given pkg-config modules that exists.
 macro(lockstep_dependency name)
     pkg_search_module(${name} QUIET IMPORTED_TARGET ${ARGN})
-    if(NOT ${name}_FOUND)
+    if(${name}_FOUND)
+        lockstep_drop_relative_includes(PkgConfig::${name})
+    else()
         list(APPEND lockstep_missing "${ARGV1}")
     endif()
 endmacro()
+
+# Debian 13's msgpack-c.pc says "includedir=include", which means nothing from any directory, and which CMake refuses.
+function(lockstep_drop_relative_includes target)
+    get_target_property(directories ${target} INTERFACE_INCLUDE_DIRECTORIES)
+    if(directories)
+        list(FILTER directories INCLUDE REGEX "^/")
+        set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${directories}")
+    endif()
+endfunction()
 
 set(lockstep_missing "")
 lockstep_dependency(uv libuv>=1.44)

@@ -107,11 +107,10 @@ function(lockstep_executable target)
     endif()
 endfunction()
 
-# Labels, time limit and environment of a registered test.
-function(lockstep_test_properties name)
-    cmake_parse_arguments(PARSE_ARGV 1 ARG "" "TIMEOUT" "LABELS")
-    if(NOT ARG_TIMEOUT)
-        set(ARG_TIMEOUT 60)
+# Time limit (60 seconds if it is empty), labels and environment of a registered test.
+function(lockstep_test_properties name timeout labels)
+    if(NOT timeout)
+        set(timeout 60)
     endif()
     set(environment
         "LOCKSTEP_SOURCE_DIR=${CMAKE_SOURCE_DIR}"
@@ -120,7 +119,7 @@ function(lockstep_test_properties name)
         "UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1"
         "TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:second_deadlock_stack=1")
     set_tests_properties(${name} PROPERTIES
-        TIMEOUT "${ARG_TIMEOUT}" LABELS "${ARG_LABELS}" ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77)
+        TIMEOUT "${timeout}" LABELS "${labels}" ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77)
 endfunction()
 
 function(lockstep_test name)
@@ -133,14 +132,14 @@ function(lockstep_test name)
     lockstep_program(${target} SOURCES ${ARG_SOURCES} LINK ${ARG_LINK} PkgConfig::cmocka)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
     add_test(NAME ${name} COMMAND ${target} ${ARG_ARGS})
-    lockstep_test_properties(${name} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+    lockstep_test_properties(${name} "${ARG_TIMEOUT}" "${ARG_LABELS}")
 endfunction()
 
 function(lockstep_command_test name)
     cmake_parse_arguments(PARSE_ARGV 1 ARG "" "TIMEOUT" "COMMAND;LABELS")
     lockstep_check_arguments(${name})
     add_test(NAME ${name} COMMAND ${ARG_COMMAND})
-    lockstep_test_properties(${name} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+    lockstep_test_properties(${name} "${ARG_TIMEOUT}" "${ARG_LABELS}")
 endfunction()
 
 function(lockstep_fuzzer name)
@@ -157,6 +156,6 @@ function(lockstep_fuzzer name)
     if(ARG_CORPUS)
         file(GLOB inputs CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${ARG_CORPUS}/*")
         add_test(NAME ${target} COMMAND ${target} ${inputs})
-        lockstep_test_properties(${target} LABELS unit fuzz)
+        lockstep_test_properties(${target} 60 "unit;fuzz")
     endif()
 endfunction()
