@@ -1,26 +1,35 @@
-# How a folder declares what it builds. All paths in SOURCES are relative to the folder's CMakeLists.txt.
+# How a folder declares what it builds. All paths are relative to the folder's CMakeLists.txt.
 #
 #   lockstep_library(<target> [PURE] SOURCES <file>... [PUBLIC_LINK <target>...] [PRIVATE_LINK <target>...]
-#                    [INCLUDE <dir>...])
+#                    [INCLUDE <dir>...] [SEES <header>...])
 #       A static library (position independent). PURE compiles it as plain ISO C, without _GNU_SOURCE.
 #       INCLUDE adds directories of the folder to the include path of the library and of all who link it.
+#       SEES names single headers of other folders that belong to no library of their own.
 #
 #   lockstep_executable(<target> SOURCES <file>... [LINK <target>...] [INSTALL])
-#       A program; with INSTALL it goes to bin/.
+#       A program, built in <build>/bin; with INSTALL it is installed.
 #
 #   lockstep_test(<name> SOURCES <file>... [LINK <target>...] [LABELS <label>...] [TIMEOUT <seconds>] [ARGS <arg>...])
-#       A cmocka program, registered with ctest. Labels default to "unit", the time limit to 60 seconds. Add the label
-#       "tsan" to what uses threads: those tests run under the thread sanitizer too.
+#       A cmocka program <build>/tests/test_<name>, registered with ctest. The label is "unit" if none is given, the
+#       time limit 60 seconds.
 #
 #   lockstep_command_test(<name> COMMAND <command>... [LABELS <label>...] [TIMEOUT <seconds>])
-#       The same for any other program, such as a script. Labels have no default here.
+#       The same for any other program, such as a script or $<TARGET_FILE:lockstepd>.
 #
 #   lockstep_fuzzer(<name> SOURCES <file>... [LINK <target>...] [CORPUS <dir>])
-#       A file with LLVMFuzzerTestOneInput(). With LOCKSTEP_FUZZ it is a libFuzzer program; otherwise it is a test that
-#       runs every file of CORPUS through the function once.
+#       A file with LLVMFuzzerTestOneInput(), built to <build>/tests/fuzz_<name>. With LOCKSTEP_FUZZ it is a libFuzzer
+#       program; in every build it is a test that runs each file of CORPUS through the function once.
 #
-#   lockstep_public_library(...)
+#   lockstep_public_library(PARTS <target>... HEADER <file>)
 #       liblockstep, shared and static, with what an installation needs: see InstallLibrary.cmake.
+#
+# Labels, as tests/run chooses by them:
+#
+#   unit     everywhere                      tsan     with the thread sanitizer too
+#   system   real processes, one at a time   smoke    beside "system": in the release build too
+#   install  release only                    bench, long   only when asked for by name
+#
+# A test's environment has LOCKSTEP_SOURCE_DIR and LOCKSTEP_BINARY_DIR; it ends with 77 to say that it was skipped.
 #
 # Includes are written from the repository's root: #include "protocol/message.h". A target sees its own folder and
 # those of the targets that it links (and of those that these link publicly), and nothing else: each target has a
@@ -29,6 +38,10 @@
 #
 #   # raft_fsm/CMakeLists.txt
 #   lockstep_library(lockstep_fsm PURE SOURCES apply.c lock.c PUBLIC_LINK lockstep_protocol PRIVATE_LINK PkgConfig::xxhash)
+#
+#   # node/replica/CMakeLists.txt
+#   lockstep_library(lockstep_replica SOURCES log.c peer.c SEES ../time.h
+#       PUBLIC_LINK lockstep_protocol PkgConfig::uv PRIVATE_LINK PkgConfig::raft)
 #
 #   # tests/unit/raft_fsm/CMakeLists.txt
 #   lockstep_test(fsm_lock SOURCES lock_test.c LINK lockstep_fsm)
@@ -60,22 +73,31 @@ macro(lockstep_check_arguments target)
     endif()
 endmacro()
 
-# The directory that shows the calling folder, and nothing else of the repository, under its path from the root.
-function(lockstep_include_directory target ret_directory)
-    file(RELATIVE_PATH folder "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
-    set(directory "${CMAKE_BINARY_DIR}/include/${target}")
-    cmake_path(GET folder PARENT_PATH parent)
+# Show a file or folder of the repository under the same path, seen from the root, in an include directory.
+function(lockstep_link_into directory path)
+    cmake_path(RELATIVE_PATH path BASE_DIRECTORY "${CMAKE_SOURCE_DIR}" OUTPUT_VARIABLE relative)
+    cmake_path(GET relative PARENT_PATH parent)
     file(MAKE_DIRECTORY "${directory}/${parent}")
-    file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}" "${directory}/${folder}" SYMBOLIC)
+    file(CREATE_LINK "${path}" "${directory}/${relative}" SYMBOLIC)
+endfunction()
+
+# The directory that shows the calling folder and nothing else of the repository.
+function(lockstep_include_directory target ret_directory)
+    set(directory "${CMAKE_BINARY_DIR}/include/${target}")
+    lockstep_link_into("${directory}" "${CMAKE_CURRENT_SOURCE_DIR}")
     set(${ret_directory} "${directory}" PARENT_SCOPE)
 endfunction()
 
 function(lockstep_library target)
-    cmake_parse_arguments(PARSE_ARGV 1 ARG "PURE" "" "SOURCES;PUBLIC_LINK;PRIVATE_LINK;INCLUDE")
+    cmake_parse_arguments(PARSE_ARGV 1 ARG "PURE" "" "SOURCES;PUBLIC_LINK;PRIVATE_LINK;INCLUDE;SEES")
     lockstep_check_arguments(${target})
     add_library(${target} STATIC ${ARG_SOURCES})
     lockstep_include_directory(${target} directory)
     target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${directory}>")
+    foreach(header IN LISTS ARG_SEES)
+        cmake_path(ABSOLUTE_PATH header BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE OUTPUT_VARIABLE file)
+        lockstep_link_into("${directory}" "${file}")
+    endforeach()
     foreach(include IN LISTS ARG_INCLUDE)
         target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/${include}>")
     endforeach()
@@ -120,6 +142,10 @@ function(lockstep_test_properties name timeout labels)
         "TSAN_OPTIONS=halt_on_error=1:abort_on_error=1:second_deadlock_stack=1")
     set_tests_properties(${name} PROPERTIES
         TIMEOUT "${timeout}" LABELS "${labels}" ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77)
+    # They measure time and start several processes each.
+    if("system" IN_LIST labels OR "bench" IN_LIST labels)
+        set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+    endif()
 endfunction()
 
 function(lockstep_test name)
