@@ -20,14 +20,18 @@
 #       A file with LLVMFuzzerTestOneInput(), built to <build>/tests/fuzz_<name>. With LOCKSTEP_FUZZ it is a libFuzzer
 #       program; in every build it is a test that runs each file of CORPUS through the function once.
 #
-#   lockstep_public_library(PARTS <target>... HEADER <file>)
+#   lockstep_public_library(PARTS <target>... HEADER <file> NEEDS <dependency>...)
 #       liblockstep, shared and static, with what an installation needs: see InstallLibrary.cmake.
 #
 # Labels, as tests/run chooses by them:
 #
-#   unit     everywhere                      tsan     with the thread sanitizer too
-#   system   real processes, one at a time   smoke    beside "system": in the release build too
-#   install  release only                    bench, long   only when asked for by name
+#   unit      with the sanitizers asan, and in the release build
+#   tsan      beside "unit": with the thread sanitizer too
+#   system    real processes, one test at a time, with asan
+#   smoke     beside "system": in the release build too
+#   tidy      about the source itself, once
+#   install   in the release build only
+#   bench, long   only when asked for by name
 #
 # A test's environment has LOCKSTEP_SOURCE_DIR and LOCKSTEP_BINARY_DIR; it ends with 77 to say that it was skipped.
 #
@@ -123,9 +127,11 @@ function(lockstep_executable target)
     cmake_parse_arguments(PARSE_ARGV 1 ARG "INSTALL" "" "SOURCES;LINK")
     lockstep_check_arguments(${target})
     lockstep_program(${target} SOURCES ${ARG_SOURCES} LINK ${ARG_LINK})
-    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+    # The installed program finds the library that was installed with it, wherever that is.
+    set_target_properties(${target} PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin" INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
     if(ARG_INSTALL)
-        install(TARGETS ${target} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT programs)
+        install(TARGETS ${target} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
     endif()
 endfunction()
 
