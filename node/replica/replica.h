@@ -3,7 +3,8 @@
  * shows here.
  *
  * Takes its input and the time as arguments; the disk and the links are seams. One thread (the loop). Callbacks are made
- * from within calls of this header; from a callback only replica_status(), replica_propose() and replica_read() may be
+ * from within calls of this header, and from the completion of the disk's jobs (a log write that became durable commits
+ * and applies at once), never from replica_propose() and replica_read(); from a callback only replica_status(), replica_propose() and replica_read() may be
  * called (they queue).
  *
  * Formation. A node whose directory is fresh can not know whether it is a member of a new cluster or one that lost its
