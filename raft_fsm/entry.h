@@ -1,9 +1,12 @@
 /* Log entries of commands <-> bytes.
  *
  *   msgpack array: [version, time_ms, count, command × count]
- *   command:       msgpack array [kind, request_id, session_id, proof, ack_floor, body]
- *   body:          as proto_encode_request_body(); in session.open the 16 bytes that follow the fields are the
- *                  digest of the secret, never the secret itself: the log holds no secrets.
+ *   command:       msgpack array [kind, request_id, session_id, proof, ack_floor, body], in session.open
+ *                  [kind, 0, 0, 0, 0, body, digest]: 16 bytes (bin), the digest of the secret, never the secret
+ *                  itself: the log holds no secrets
+ *   body:          as proto_encode_request_body()
+ *
+ * The outer array's header (array 32) and count (uint 32) have a fixed width.
  *
  * The proposer writes an entry command by command; fsm_apply() reads it in place. */
 #ifndef LOCKSTEP_RAFT_FSM_ENTRY_H

@@ -1,0 +1,50 @@
+/* An intrusive ordered tree (AVL): the node lives in the object that it orders.
+ *
+ * One structure gives lookup and order. A hash table beside it would not pay: the common life of a lock is to be
+ * created by an acquire and removed by the release, so every operation pays for the ordered index anyway; and a tree
+ * has no rehash that stalls, no adversary who chooses colliding keys, and the same cost on every replica. */
+#ifndef LOCKSTEP_RAFT_FSM_TREE_H
+#define LOCKSTEP_RAFT_FSM_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An AVL tree of 2^32 nodes is at most 46 levels deep. */
+enum { FSM_TREE_DEPTH_MAX = 48 };
+
+struct tree_node {
+    struct tree_node *child[2]; /* lesser, greater */
+    int8_t balance;             /* levels of child[1] less levels of child[0]: -1, 0, 1 */
+};
+
+/* < 0, 0, > 0 as `key` is less than, equal to or greater than that of `node`. */
+typedef int (*fsm_tree_compare)(const void *key, const struct tree_node *node);
+
+struct tree {
+    struct tree_node *root;
+    fsm_tree_compare compare;
+    uint64_t count;
+};
+
+void fsm_tree_init(struct tree *tree, fsm_tree_compare compare);
+/* The node with `key`, or NULL. */
+struct tree_node *fsm_tree_find(const struct tree *tree, const void *key);
+/* @return false, and nothing changes, if `key` is there already. */
+bool fsm_tree_insert(struct tree *tree, const void *key, struct tree_node *node);
+/* The node with `key` must be there. */
+void fsm_tree_remove(struct tree *tree, const void *key);
+
+/* A walk in order. The tree must not change during it. */
+struct tree_walk {
+    const struct tree_node *path[FSM_TREE_DEPTH_MAX];
+    unsigned depth;
+};
+/* From the least node whose key is greater than `key` (or equal, if `inclusive`); `key` NULL: from the first. */
+void fsm_tree_walk(struct tree_walk *walk, const struct tree *tree, const void *key, bool inclusive);
+/* The next node in order, or NULL at the end. */
+struct tree_node *fsm_tree_next(struct tree_walk *walk);
+
+/* Assert balance of every node and the count. Linear. */
+void fsm_tree_check(const struct tree *tree);
+
+#endif
