@@ -1,0 +1,163 @@
+/* The settings of an INI file, read with inih.
+ *
+ * inih hands out no line numbers, cuts lines at 199 bytes without a word and takes an indented line for more of the value
+ * before it. So this file counts the lines that it gives to inih, refuses longer ones, and joins such lines where that
+ * means something (peers) and refuses them elsewhere. */
+#include "node/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <string.h>
+
+#include "protocol/assert.h"
+
+enum { VALUE_BYTES_MAX = 8192 };
+
+struct file_reader {
+    struct config *config;
+    struct config_errors *errors;
+    FILE *file;
+    const char *path;
+    unsigned line;
+    bool indented; /* the line begins with a blank */
+    unsigned begun[CONFIG_KEYS_COUNT]; /* the line where a key was given first; 0: not yet */
+    enum config_key last;              /* whose value an indented line continues; CONFIG_KEYS_COUNT: none */
+    char value[VALUE_BYTES_MAX]; /* of `last`, joined */
+};
+
+static const char *const sections[] = {
+#define X(name, help) name,
+    CONFIG_SECTIONS(X)
+#undef X
+};
+
+/* inih's reader: one line of at most `size` - 1 bytes into `text`, NULL at the end. */
+static char *next_line(char *text, int size, void *ctx)
+{
+    struct file_reader *reader = ctx;
+    if (fgets(text, size, reader->file) == NULL) {
+        return NULL;
+    }
+    reader->line++;
+    reader->indented = text[0] == ' ' || text[0] == '\t';
+    size_t length = strlen(text);
+    if (length == (size_t)size - 1 && text[length - 1] != '\n') {
+        int c;
+        do {
+            c = fgetc(reader->file);
+        } while (c != EOF && c != '\n');
+        config_error(reader->errors, "%s:%u: the line is longer than %d bytes; break a list of peers after a comma and indent what follows",
+                     reader->path, reader->line, size - 2);
+        (void)snprintf(text, (size_t)size, "#\n");
+    }
+    return text;
+}
+
+static bool section_known(const char *section)
+{
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        if (strcmp(sections[i], section) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* @return whether `name` may stand in `section`; if not, an error says so. */
+static bool placed(struct file_reader *reader, const char *section, const char *name, enum config_key key)
+{
+    if (key == CONFIG_KEYS_COUNT) {
+        config_error(reader->errors, "%s:%u: there is no setting \"%.64s\"; see lockstepd --help", reader->path,
+                     reader->line, name);
+    } else if (section[0] == '\0') {
+        config_error(reader->errors, "%s:%u: %s stands before any section; it belongs under [%s]", reader->path,
+                     reader->line, name, config_key_section(key));
+    } else if (!section_known(section)) {
+        config_error(reader->errors, "%s:%u: there is no section [%.64s]; %s belongs under [%s]", reader->path,
+                     reader->line, section, name, config_key_section(key));
+    } else if (strcmp(section, config_key_section(key)) != 0) {
+        config_error(reader->errors, "%s:%u: %s stands under [%s]; it belongs under [%s]", reader->path, reader->line,
+                     name, section, config_key_section(key));
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* The value of `last` is complete: no line continues it. */
+static void value_finish(struct file_reader *reader)
+{
+    char what[CONFIG_TEXT_BYTES_MAX + 128];
+    if (reader->last == CONFIG_KEYS_COUNT) {
+        return;
+    }
+    unsigned line = reader->begun[reader->last];
+    (void)snprintf(what, sizeof(what), "%s:%u: %s", reader->path, line, config_key_name(reader->last));
+    (void)config_set(reader->config, reader->last, reader->value, (struct config_origin){CONFIG_FILE, line}, what,
+                     reader->errors);
+    reader->last = CONFIG_KEYS_COUNT;
+}
+
+static void value_continue(struct file_reader *reader, enum config_key key, const char *value)
+{
+    size_t used = strlen(reader->value);
+    if (key != CONFIG_KEY_peers) {
+        config_error(reader->errors, "%s:%u: an indented line continues the value before it, and %s has only one line",
+                     reader->path, reader->line, config_key_name(key));
+    } else if (strlen(value) >= VALUE_BYTES_MAX - used) {
+        config_error(reader->errors, "%s:%u: the list is longer than %d bytes", reader->path, reader->line,
+                     VALUE_BYTES_MAX - 1);
+    } else {
+        memcpy(reader->value + used, value, strlen(value) + 1);
+    }
+}
+
+/* inih's handler. @return 1; 0 would be inih's own error, which knows only a line number. */
+static int next_value(void *ctx, const char *section, const char *name, const char *value)
+{
+    struct file_reader *reader = ctx;
+    enum config_key key = config_key_find(name);
+    if (reader->indented && key != CONFIG_KEYS_COUNT && key == reader->last) {
+        value_continue(reader, key, value);
+        return 1;
+    }
+    value_finish(reader);
+    if (!placed(reader, section, name, key)) {
+        return 1;
+    }
+    if (reader->begun[key] != 0) {
+        config_error(reader->errors, "%s:%u: %s was given in line %u already", reader->path, reader->line, name,
+                     reader->begun[key]);
+        return 1;
+    }
+    reader->begun[key] = reader->line;
+    reader->last = key;
+    (void)snprintf(reader->value, sizeof(reader->value), "%s", value);
+    return 1;
+}
+
+void config_read_file(struct config *config, const char *path, struct config_errors *errors)
+{
+    struct file_reader reader = {.config = config, .errors = errors, .path = path, .last = CONFIG_KEYS_COUNT};
+    if (strlen(path) > CONFIG_TEXT_BYTES_MAX) {
+        config_error(errors, "--config: the path is longer than %d bytes", CONFIG_TEXT_BYTES_MAX);
+        return;
+    }
+    (void)snprintf(config->file.text, sizeof(config->file.text), "%s", path);
+    reader.file = fopen(path, "re");
+    if (reader.file == NULL) {
+        config_error(errors, "%s: the file can not be read: %s", path, strerror(errno));
+        return;
+    }
+    int bad_line = ini_parse_stream(next_line, &reader, next_value, &reader);
+    value_finish(&reader);
+    if (ferror(reader.file) != 0) {
+        config_error(errors, "%s: the file can not be read: %s", path, strerror(errno));
+    } else if (bad_line > 0) {
+        config_error(errors, "%s:%d: this is no line of a settings file; allowed: [section], key = value, # comment",
+                     path, bad_line);
+    } else if (bad_line < 0) {
+        config_error(errors, "%s: the file can not be parsed: out of memory", path);
+    }
+    (void)fclose(reader.file); /* it was only read */
+}

@@ -1,0 +1,645 @@
+/* Settings: every key from every source, the precedence, and every mistake by name. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/config.h"
+#include "node/logger.h"
+
+static struct config config;
+static struct config_errors errors;
+static char path[64];
+
+/* A good and a bad value for each key, and how the good one reads back. */
+static const struct {
+    const char *name;
+    const char *good;
+    const char *bad;
+} samples[] = {
+    {"node-id", "7", "0"},
+    {"cluster", "blue", "two words"},
+    {"data-dir", "/tmp/x", ""},
+    {"shutdown-timeout", "7s", "7"},
+    {"listen", "[::1]:80", "::1:80"},
+    {"connections-max", "5", "1000001"},
+    {"connection-queue-max", "2MiB", "2MB"},
+    {"queue-total-max", "1GiB", "1TiB"},
+    {"connection-requests-max", "9", "-1"},
+    {"requests-max", "10", "1e3"},
+    {"request-rate-max", "100", "100/s"},
+    {"client-heartbeat", "2s", "2 s"},
+    {"hello-timeout", "3s", "3h"},
+    {"idle-timeout", "2m", "500ms"},
+    {"frame-timeout", "1500ms", "1.5s"},
+    {"client-tcp-timeout", "4s", "0s"},
+    {"peer-listen", "localhost:7600", "localhost"},
+    {"peers", "1=a:1/a:2,7=b:1/b:2", "1=a:1"},
+    {"election-timeout", "900ms", "10ms"},
+    {"heartbeat", "50ms", "1us"},
+    {"snapshot-after", "1GiB", "1"},
+    {"log-trailing", "0B", "-1B"},
+    {"log-segment", "1MiB", "1KiB"},
+    {"log-cache", "8MiB", "8Mib"},
+    {"entries-in-flight", "12", "0"},
+    {"peer-queue-max", "3MiB", "1MiB"},
+    {"peer-connect-timeout", "800ms", "800 ms"},
+    {"peer-tcp-timeout", "2500ms", "99h"},
+    {"proposals-in-flight", "3", "65"},
+    {"batch-bytes", "32KiB", "193KiB"},
+    {"renew-delay", "0ms", "21ms"},
+    {"clock-step-max", "50ms", "2s"},
+    {"digest-every", "10", "0"},
+    {"check-invariants", "on", "yes"},
+    {"log-level", "debug", "loud"},
+    {"log-format", "json", "xml"},
+};
+enum { SAMPLES_COUNT = sizeof(samples) / sizeof(samples[0]) };
+
+static char *const no_environment[] = {NULL};
+
+static int reset(void **state)
+{
+    (void)state;
+    memset(&config, 0xA5, sizeof(config));
+    memset(&errors, 0, sizeof(errors));
+    config_defaults(&config);
+    return 0;
+}
+
+static int file_create(void **state)
+{
+    (void)state;
+    (void)snprintf(path, sizeof(path), "/tmp/lockstep-config-XXXXXX");
+    int fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int file_remove(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void read_text(const char *text)
+{
+    (void)reset(NULL);
+    write_file(text);
+    config_read_file(&config, path, &errors);
+}
+
+/* The only error begins with the file's name and `tail`. */
+static void assert_file_error(const char *text, const char *tail)
+{
+    char expected[CONFIG_ERROR_BYTES_MAX];
+    read_text(text);
+    (void)snprintf(expected, sizeof(expected), "%s%s", path, tail);
+    assert_int_equal(errors.count, 1);
+    assert_string_equal(errors.text[0], expected);
+}
+
+static const char *value_of(enum config_key key)
+{
+    static char text[8192];
+    return config_value_text(&config, key, text, sizeof(text));
+}
+
+static void the_samples_of_this_test_cover_the_table(void **state)
+{
+    (void)state;
+    assert_int_equal(SAMPLES_COUNT, CONFIG_KEYS_COUNT);
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        assert_string_equal(samples[i].name, config_key_name((enum config_key)i));
+        assert_int_equal(config_key_find(samples[i].name), i);
+    }
+}
+
+static void every_key_is_read_from_the_file(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), "# a comment\n[%s]\n%s = %s\n", config_key_section((enum config_key)i),
+                       samples[i].name, samples[i].good);
+        read_text(text);
+        assert_int_equal(errors.count, 0);
+        assert_string_equal(value_of((enum config_key)i), samples[i].good);
+        assert_int_equal(config.origins[i].source, CONFIG_FILE);
+        assert_int_equal(config.origins[i].line, 3);
+    }
+}
+
+static void every_key_is_read_from_the_environment(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        char name[64];
+        char text[256];
+        char other[] = "LOCKSTEP_OTHER=1";
+        char *environment[] = {other, text, NULL};
+        (void)reset(NULL);
+        (void)snprintf(text, sizeof(text), "%s=%s", config_key_variable((enum config_key)i, name), samples[i].good);
+        config_read_environment(&config, environment, &errors);
+        assert_int_equal(errors.count, 0);
+        assert_string_equal(value_of((enum config_key)i), samples[i].good);
+        assert_int_equal(config.origins[i].source, CONFIG_ENVIRONMENT);
+    }
+    char name[64];
+    assert_string_equal(config_key_variable(CONFIG_KEY_data_dir, name), "LOCKSTEPD_DATA_DIR");
+}
+
+static void every_key_is_read_from_a_flag(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        char program[] = "lockstepd";
+        char flag[64];
+        char value[128];
+        char *joined[] = {program, flag, NULL};
+        char *apart[] = {program, flag, value, NULL};
+        (void)reset(NULL);
+        (void)snprintf(flag, sizeof(flag), "--%s=%s", samples[i].name, samples[i].good);
+        assert_int_equal(config_read_flags(&config, 2, joined, &errors), CONFIG_RUN);
+        assert_int_equal(errors.count, 0);
+        assert_string_equal(value_of((enum config_key)i), samples[i].good);
+        assert_int_equal(config.origins[i].source, CONFIG_FLAG);
+        (void)reset(NULL);
+        (void)snprintf(flag, sizeof(flag), "--%s", samples[i].name);
+        (void)snprintf(value, sizeof(value), "%s", samples[i].good);
+        (void)config_read_flags(&config, 3, apart, &errors);
+        assert_int_equal(errors.count, 0);
+        assert_string_equal(value_of((enum config_key)i), samples[i].good);
+    }
+}
+
+static void every_bad_value_is_refused_by_name_with_what_is_allowed(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        char before[8192];
+        char quoted[128];
+        (void)reset(NULL);
+        (void)snprintf(before, sizeof(before), "%s", value_of((enum config_key)i));
+        assert_false(config_set(&config, (enum config_key)i, samples[i].bad, (struct config_origin){CONFIG_FLAG, 0},
+                                "here", &errors));
+        assert_int_equal(errors.count, 1);
+        (void)snprintf(quoted, sizeof(quoted), "here: \"%s\" ", samples[i].bad);
+        assert_memory_equal(errors.text[0], quoted, strlen(quoted));
+        assert_non_null(strstr(errors.text[0], "; allowed: "));
+        assert_string_equal(value_of((enum config_key)i), before);
+    }
+}
+
+static void durations_and_sizes_need_a_whole_number_and_a_unit(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms; /* 0: refused */
+    } durations[] = {{"500ms", 500}, {"30s", 30000}, {"5m", 300000}, {"0600s", 600000}, {"5", 0}, {"s", 0}, {"", 0}, {"5 s", 0}, {" 5s", 0}, {"5S", 0}, {"5sec", 0}, {"1m30s", 0}, {"0.5s", 0}, {"-5s", 0}, {"+5s", 0}, {"5us", 0}, {"99999999999999999999s", 0}, {"18446744073709552s", 0}};
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } sizes[] = {{"65536B", 65536}, {"64KiB", 65536}, {"16MiB", 16777216}, {"1TiB", 1099511627776}, {"64K", 0}, {"64KB", 0}, {"64kib", 0}, {"65536", 0}, {"0x10000B", 0}, {"16777217TiB", 0}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++) {
+        config.shutdown_timeout = 0;
+        bool ok = config_set(&config, CONFIG_KEY_shutdown_timeout, durations[i].text, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors);
+        assert_int_equal(ok, durations[i].ms != 0);
+        assert_int_equal(config.shutdown_timeout, durations[i].ms);
+    }
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        config.snapshot_after = 0;
+        bool ok = config_set(&config, CONFIG_KEY_snapshot_after, sizes[i].text, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors);
+        assert_int_equal(ok, sizes[i].bytes != 0);
+        assert_int_equal(config.snapshot_after, sizes[i].bytes);
+    }
+    errors.count = 0;
+    (void)config_set(&config, CONFIG_KEY_election_timeout, "61s", (struct config_origin){CONFIG_FLAG, 0}, "--election-timeout", &errors);
+    assert_string_equal(errors.text[0], "--election-timeout: \"61s\" is more than 1m; allowed: 50ms to 1m");
+}
+
+static void a_cluster_is_a_name_that_is_hashed_or_a_number(void **state)
+{
+    (void)state;
+    const struct config_origin origin = {CONFIG_FLAG, 0};
+    assert_true(config_set(&config, CONFIG_KEY_cluster, "18446744073709551615", origin, "x", &errors));
+    assert_true(config.cluster.id == UINT64_MAX);
+    assert_true(config_set(&config, CONFIG_KEY_cluster, "blue", origin, "x", &errors));
+    uint64_t blue = config.cluster.id;
+    assert_true(config_set(&config, CONFIG_KEY_cluster, "green", origin, "x", &errors));
+    assert_true(config.cluster.id != blue);
+    assert_false(config_set(&config, CONFIG_KEY_cluster, "18446744073709551616", origin, "x", &errors));
+    assert_false(config_set(&config, CONFIG_KEY_cluster, "0", origin, "x", &errors));
+    assert_false(config_set(&config, CONFIG_KEY_cluster, "", origin, "x", &errors));
+    assert_string_equal(config.cluster.name, "green");
+    /* The number is part of every data directory: it must never come out differently. */
+    assert_true(blue == 0xA9D131D3CC362513ULL);
+}
+
+static void a_list_of_peers_is_taken_apart(void **state)
+{
+    (void)state;
+    read_text("[replication]\npeers = 1=n1:7500/n1:7400 , 2=[fe80::1]:7500/[fe80::1]:7400,\n"
+              "   # between\n"
+              "   3=10.0.0.3:1/10.0.0.3:2\n");
+    assert_int_equal(errors.count, 0);
+    assert_int_equal(config.peers.count, 3);
+    assert_int_equal(config.peers.members[1].node_id, 2);
+    assert_string_equal(config.peers.members[1].peer_address, "[fe80::1]:7500");
+    assert_string_equal(config.peers.members[2].client_address, "10.0.0.3:2");
+    assert_true(config.peers.members[2].voter);
+}
+
+static void a_bad_list_of_peers_is_refused_by_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *peers;
+        const char *why;
+    } cases[] = {
+        {"", "which is no id=peer address/client address"},
+        {"1=a:1/a:2,", "which is no id=peer address/client address"},
+        {"a:1/a:2", "which is no id=peer address/client address"},
+        {"x=a:1/a:2", "which is no id=peer address/client address"},
+        {"0=a:1/a:2", "a node id that is not in 1 to"},
+        {"1=a:1/a", "\"a\", which is no address"},
+        {"1=a:70000/a:2", "\"a:70000\", which is no address"},
+        {"1=a:0/a:2", "port 0 can not be connected to"},
+        {"1=0.0.0.0:1/a:2", "which no other machine can connect to"},
+        {"1=[::]:1/a:2", "which no other machine can connect to"},
+        {"1=a:1/a:2,1=b:1/b:2", "names node 1 twice"},
+        {"1=a:1/a:2,2=a:1/b:2", "nodes 1 and 2 the same address"},
+        {"1=a:1/a:2,2=b:1/a:2", "nodes 1 and 2 the same address"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)reset(NULL);
+        assert_false(config_set(&config, CONFIG_KEY_peers, cases[i].peers, (struct config_origin){CONFIG_FLAG, 0},
+                                "--peers", &errors));
+        if (strstr(errors.text[0], cases[i].why) == NULL) {
+            fail_msg("%s: %s", cases[i].peers, errors.text[0]);
+        }
+        assert_int_equal(config.peers.count, 0);
+    }
+    char many[512] = "";
+    for (int id = 1; id <= REPLICA_MEMBERS_MAX + 1; id++) {
+        size_t used = strlen(many);
+        (void)snprintf(many + used, sizeof(many) - used, "%s%d=h%d:1/h%d:2", id == 1 ? "" : ",", id, id, id);
+    }
+    (void)reset(NULL);
+    assert_false(config_set(&config, CONFIG_KEY_peers, many, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors));
+    assert_non_null(strstr(errors.text[0], "more than 15 nodes"));
+}
+
+static void mistakes_in_a_file_are_named_with_their_line(void **state)
+{
+    (void)state;
+    assert_file_error("[node]\n\nnode-idd = 1\n", ":3: there is no setting \"node-idd\"; see lockstepd --help");
+    assert_file_error("node-id = 1\n", ":1: node-id stands before any section; it belongs under [node]");
+    assert_file_error("[nodes]\nnode-id = 1\n", ":2: there is no section [nodes]; node-id belongs under [node]");
+    assert_file_error("[log]\nnode-id = 1\n", ":2: node-id stands under [log]; it belongs under [node]");
+    assert_file_error("[node]\nnode-id = 1\nnode-id = 2\n", ":3: node-id was given in line 2 already");
+    assert_file_error("[node]\nnode-id = one\n",
+                      ":2: node-id: \"one\" is no whole number; allowed: 1 to 9223372036854775807");
+    assert_file_error("[node]\nnode-id\n",
+                      ":2: this is no line of a settings file; allowed: [section], key = value, # comment");
+    assert_file_error("[node\n", ":1: this is no line of a settings file; allowed: [section], key = value, # comment");
+    assert_file_error("[node]\ndata-dir = /a\n /b\n",
+                      ":3: an indented line continues the value before it, and data-dir has only one line");
+}
+
+static void all_mistakes_of_a_file_are_told(void **state)
+{
+    (void)state;
+    read_text("[node]\nnode-id = x\nno-such = 1\n[clients]\nlisten = y\n");
+    assert_int_equal(errors.count, 3);
+    assert_non_null(strstr(errors.text[0], ":2: ") != NULL ? errors.text[0] : strstr(errors.text[1], ":2: "));
+    assert_non_null(strstr(errors.text[2], ":5: listen"));
+}
+
+/* inih cuts such a line without a word: the rest would be lost, or read as another setting. */
+static void a_line_that_is_too_long_is_refused(void **state)
+{
+    char text[512] = "[node]\ndata-dir = /";
+    (void)state;
+    memset(text + strlen(text), 'x', 300);
+    strcat(text, "\nnode-id = 3\n");
+    read_text(text);
+    assert_int_equal(errors.count, 1);
+    assert_non_null(strstr(errors.text[0], ":2: the line is longer than 198 bytes"));
+    assert_string_equal(config.data_dir.text, "");
+    assert_int_equal(config.node_id, 3);
+}
+
+static void a_missing_file_is_an_error(void **state)
+{
+    (void)state;
+    config_read_file(&config, "/nonexistent/lockstepd.conf", &errors);
+    assert_int_equal(errors.count, 1);
+    assert_string_equal(errors.text[0],
+                        "/nonexistent/lockstepd.conf: the file can not be read: No such file or directory");
+}
+
+static enum config_action load(const char *const *flags, char *const *environment)
+{
+    char storage[16][128] = {"lockstepd"};
+    char *argv[17] = {storage[0]};
+    int argc = 1;
+    (void)reset(NULL);
+    for (; flags[argc - 1] != NULL; argc++) {
+        (void)snprintf(storage[argc], sizeof(storage[argc]), "%s", flags[argc - 1]);
+        argv[argc] = storage[argc];
+    }
+    return config_load(&config, argc, argv, environment, &errors);
+}
+
+static void a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default(void **state)
+{
+    char file_flag[96];
+    char variable[] = "LOCKSTEPD_ELECTION_TIMEOUT=3s";
+    char file_variable[96];
+    char *environment[] = {variable, NULL};
+    char *with_file[] = {file_variable, NULL};
+    (void)state;
+    (void)snprintf(file_flag, sizeof(file_flag), "--config=%s", path);
+    (void)snprintf(file_variable, sizeof(file_variable), "LOCKSTEPD_CONFIG=%s", path);
+    write_file("[replication]\nelection-timeout = 2s\n");
+    (void)load((const char *const[]){"--dev", NULL}, no_environment);
+    assert_int_equal(config.election_timeout, 1000);
+    (void)load((const char *const[]){"--dev", file_flag, NULL}, no_environment);
+    assert_int_equal(config.election_timeout, 2000);
+    (void)load((const char *const[]){"--dev", NULL}, with_file);
+    assert_int_equal(config.election_timeout, 2000);
+    (void)load((const char *const[]){"--dev", file_flag, NULL}, environment);
+    assert_int_equal(config.election_timeout, 3000);
+    (void)load((const char *const[]){"--dev", file_flag, "--election-timeout=4s", NULL}, environment);
+    assert_int_equal(config.election_timeout, 4000);
+    assert_int_equal(errors.count, 0);
+}
+
+static void what_is_overridden_is_checked_all_the_same(void **state)
+{
+    char variable[] = "LOCKSTEPD_HEARTBEAT=soon";
+    char *environment[] = {variable, NULL};
+    (void)state;
+    (void)load((const char *const[]){"--dev", "--heartbeat=50ms", NULL}, environment);
+    assert_int_equal(errors.count, 1);
+    assert_non_null(strstr(errors.text[0], "LOCKSTEPD_HEARTBEAT: \"soon\" is no duration"));
+}
+
+static void unknown_flags_variables_and_arguments_are_named(void **state)
+{
+    static const struct {
+        const char *flag;
+        const char *error;
+    } cases[] = {
+        {"--no-such", "there is no flag \"--no-such\", or it is short for several; see lockstepd --help"},
+        {"--no-such=3", "there is no flag \"--no-such=3\", or it is short for several; see lockstepd --help"},
+        {"-x", "there is no flag \"-x\", or it is short for several; see lockstepd --help"},
+        {"--peer", "there is no flag \"--peer\", or it is short for several; see lockstepd --help"},
+        {"--listen", "--listen needs a value"},
+        {"--dev=1", "--dev takes no value"},
+        {"start", "\"start\" is no flag, and lockstepd takes nothing else; see lockstepd --help"},
+        {"--print=all", "--print: \"all\" is nothing to print; allowed: sample or table"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)load((const char *const[]){"--dev", cases[i].flag, NULL}, no_environment);
+        assert_int_equal(errors.count, 1);
+        assert_string_equal(errors.text[0], cases[i].error);
+    }
+    char variable[] = "LOCKSTEPD_NO_SUCH=1";
+    char *environment[] = {variable, NULL};
+    (void)load((const char *const[]){"--dev", NULL}, environment);
+    assert_int_equal(errors.count, 1);
+    assert_string_equal(errors.text[0], "there is no environment variable \"LOCKSTEPD_NO_SUCH\"; see lockstepd --help");
+}
+
+static void what_is_required_is_asked_for(void **state)
+{
+    (void)state;
+    (void)load((const char *const[]){NULL}, no_environment);
+    assert_int_equal(errors.count, 3);
+    assert_non_null(strstr(errors.text[0], "node-id is not set: write it in section [node] of the file, as --node-id or "
+                                           "as LOCKSTEPD_NODE_ID"));
+    assert_non_null(strstr(errors.text[1], "cluster is not set"));
+    assert_non_null(strstr(errors.text[2], "data-dir is not set"));
+    (void)load((const char *const[]){"--node-id=1", "--cluster=c", "--data-dir=/d", NULL}, no_environment);
+    assert_int_equal(errors.count, 0);
+}
+
+static void settings_that_contradict_each_other_are_refused(void **state)
+{
+    (void)state;
+    (void)load((const char *const[]){"--dev", "--election-timeout=200ms", NULL}, no_environment);
+    assert_string_equal(errors.text[0], "heartbeat: 100ms is more than a third of election-timeout, 200ms; allowed: at "
+                                        "most 66ms, or a longer election-timeout");
+    (void)load((const char *const[]){"--dev", "--client-heartbeat=30s", NULL}, no_environment);
+    assert_non_null(strstr(errors.text[0], "idle-timeout: 60000ms is less than three times client-heartbeat, 30000ms"));
+    const char *const base[] = {"--node-id=1", "--cluster=c", "--data-dir=/d"};
+    (void)load((const char *const[]){base[0], base[1], base[2], "--peers=2=a:1/a:2", NULL}, no_environment);
+    assert_non_null(strstr(errors.text[0], "--peers: this node, 1, is not in the list"));
+    (void)load((const char *const[]){base[0], base[1], base[2], "--peer-listen=127.0.0.1:0", NULL}, no_environment);
+    assert_non_null(strstr(errors.text[0], "--peer-listen: port 0 is for --dev only"));
+    (void)load((const char *const[]){base[0], base[1], base[2], "--peer-listen=127.0.0.1:7400", NULL}, no_environment);
+    assert_non_null(strstr(errors.text[0], "is the address for clients already"));
+    (void)load((const char *const[]){"--dev", "--peers=1=a:1/a:2", NULL}, no_environment);
+    assert_non_null(strstr(errors.text[0], "--peers: a node of --dev is alone"));
+}
+
+static void dev_needs_nothing_else(void **state)
+{
+    (void)state;
+    assert_int_equal(load((const char *const[]){"--dev", NULL}, no_environment), CONFIG_RUN);
+    assert_int_equal(errors.count, 0);
+    assert_true(config.dev);
+    assert_int_equal(config.node_id, 1);
+    assert_string_equal(config.cluster.name, "dev");
+    assert_string_equal(config.listen.text, "127.0.0.1:7400");
+    (void)load((const char *const[]){"--dev", "--node-id=4", NULL}, no_environment);
+    assert_int_equal(config.node_id, 4);
+}
+
+static void actions_are_read_from_flags(void **state)
+{
+    (void)state;
+    assert_int_equal(load((const char *const[]){"--help", NULL}, no_environment), CONFIG_HELP);
+    assert_int_equal(load((const char *const[]){"--version", NULL}, no_environment), CONFIG_VERSION);
+    assert_int_equal(load((const char *const[]){"--check-config", NULL}, no_environment), CONFIG_CHECK);
+    assert_int_equal(load((const char *const[]){"--print=sample", NULL}, no_environment), CONFIG_PRINT_SAMPLE);
+    assert_int_equal(load((const char *const[]){"--print=table", NULL}, no_environment), CONFIG_PRINT_TABLE);
+}
+
+/* What --check-config prints is a settings file that means the same. */
+static void printed_settings_read_back_as_the_same(void **state)
+{
+    struct config before;
+    (void)state;
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        assert_true(config_set(&config, (enum config_key)i, samples[i].good, (struct config_origin){CONFIG_FLAG, 0}, "x",
+                               &errors));
+    }
+    before = config;
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    config_print(&config, file);
+    assert_int_equal(fclose(file), 0);
+    (void)reset(NULL);
+    config_read_file(&config, path, &errors);
+    assert_int_equal(errors.count, 0);
+    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+        char expected[8192];
+        (void)snprintf(expected, sizeof(expected), "%s", config_value_text(&before, (enum config_key)i, expected, sizeof(expected)));
+        assert_string_equal(value_of((enum config_key)i), samples[i].good);
+        assert_int_equal(config.origins[i].source, CONFIG_FILE);
+    }
+}
+
+static char *printed(void (*print)(FILE *out))
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    print(out);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void help_names_every_flag_with_its_default_and_what_is_allowed(void **state)
+{
+    char *help = printed(config_print_help);
+    (void)state;
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
+        char flag[80];
+        (void)snprintf(flag, sizeof(flag), "      --%s=VALUE", samples[i].name);
+        assert_non_null(strstr(help, flag));
+    }
+    assert_non_null(strstr(help, "--dev"));
+    assert_non_null(strstr(help, "Default: 127.0.0.1:7400."));
+    assert_non_null(strstr(help, "Allowed: 50ms to 1m."));
+    free(help);
+}
+
+/* deploy/lockstepd.conf is what --print=sample prints, and reading it changes nothing. */
+static void the_sample_file_is_up_to_date_and_holds_only_comments(void **state)
+{
+    const char *source = getenv("LOCKSTEP_SOURCE_DIR");
+    char sample_path[1024];
+    char *sample = printed(config_print_sample);
+    char *deployed = calloc(1, strlen(sample) + 2);
+    (void)state;
+    assert_non_null(deployed);
+    (void)snprintf(sample_path, sizeof(sample_path), "%s/deploy/lockstepd.conf", source != NULL ? source : ".");
+    FILE *file = fopen(sample_path, "re");
+    assert_non_null(file);
+    (void)fread(deployed, 1, strlen(sample) + 1, file);
+    (void)fclose(file);
+    if (strcmp(deployed, sample) != 0) {
+        fail_msg("%s is out of date: lockstepd --print=sample >%s", sample_path, sample_path);
+    }
+    config_read_file(&config, sample_path, &errors);
+    assert_int_equal(errors.count, 0);
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
+        assert_int_equal(config.origins[i].source, CONFIG_DEFAULT);
+    }
+    free(deployed);
+    free(sample);
+}
+
+/* With each comment sign before a setting taken away, the sample is a file that is right. */
+static void the_sample_file_is_right_once_it_is_filled_in(void **state)
+{
+    char *sample = printed(config_print_sample);
+    char *text = calloc(1, strlen(sample) + 1);
+    size_t used = 0;
+    (void)state;
+    assert_non_null(text);
+    for (const char *at = sample; *at != '\0'; at++) {
+        bool begins = at == sample || at[-1] == '\n';
+        bool setting = begins && *at == '#' && (at[1] != ' ' || strncmp(at, "#    ", 5) == 0);
+        if (!setting) {
+            text[used++] = *at;
+        }
+    }
+    read_text(text);
+    if (errors.count > 0) {
+        fail_msg("%s", errors.text[0]);
+    }
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
+        assert_int_equal(config.origins[i].source, CONFIG_FILE);
+    }
+    config_check(&config, &errors);
+    assert_int_equal(errors.count, 0);
+    free(text);
+    free(sample);
+}
+
+static void the_table_has_a_row_for_every_setting(void **state)
+{
+    char *table = printed(config_print_table);
+    unsigned rows = 0;
+    (void)state;
+    for (const char *at = table; *at != '\0'; at++) {
+        rows += *at == '\n';
+    }
+    assert_int_equal(rows, CONFIG_KEYS_COUNT + 2);
+    free(table);
+}
+
+static void more_mistakes_than_are_kept_are_counted(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3 * CONFIG_ERRORS_MAX; i++) {
+        config_error(&errors, "mistake %u", i);
+    }
+    assert_int_equal(errors.count, 3 * CONFIG_ERRORS_MAX);
+    assert_string_equal(errors.text[CONFIG_ERRORS_MAX - 1], "mistake 31");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, reset)
+    const struct CMUnitTest tests[] = {
+        TEST(the_samples_of_this_test_cover_the_table),
+        TEST(every_key_is_read_from_the_file),
+        TEST(every_key_is_read_from_the_environment),
+        TEST(every_key_is_read_from_a_flag),
+        TEST(every_bad_value_is_refused_by_name_with_what_is_allowed),
+        TEST(durations_and_sizes_need_a_whole_number_and_a_unit),
+        TEST(a_cluster_is_a_name_that_is_hashed_or_a_number),
+        TEST(a_list_of_peers_is_taken_apart),
+        TEST(a_bad_list_of_peers_is_refused_by_what_is_wrong),
+        TEST(mistakes_in_a_file_are_named_with_their_line),
+        TEST(all_mistakes_of_a_file_are_told),
+        TEST(a_line_that_is_too_long_is_refused),
+        TEST(a_missing_file_is_an_error),
+        TEST(a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default),
+        TEST(what_is_overridden_is_checked_all_the_same),
+        TEST(unknown_flags_variables_and_arguments_are_named),
+        TEST(what_is_required_is_asked_for),
+        TEST(settings_that_contradict_each_other_are_refused),
+        TEST(dev_needs_nothing_else),
+        TEST(actions_are_read_from_flags),
+        TEST(printed_settings_read_back_as_the_same),
+        TEST(help_names_every_flag_with_its_default_and_what_is_allowed),
+        TEST(the_sample_file_is_up_to_date_and_holds_only_comments),
+        TEST(the_sample_file_is_right_once_it_is_filled_in),
+        TEST(the_table_has_a_row_for_every_setting),
+        TEST(more_mistakes_than_are_kept_are_counted),
+    };
+    return cmocka_run_group_tests_name("config", tests, file_create, file_remove);
+}
