@@ -1,0 +1,50 @@
+/* The leader's estimate of cluster time (design section 3 "Time"). Pure arithmetic: the local time comes in as an
+ * argument, nothing here reads a clock.
+ *
+ * Invariants
+ *  K1  While it runs the estimate never goes back, and advances by no more than the real time that has passed: a lease
+ *      granted on it lasts at least its ttl.
+ *  K2  One turn advances it by at most step_ms_max: time in which the leader did not serve (a stopped process, a
+ *      suspended machine, a stalled disk) is not counted.
+ *  K3  It does not pass a limit (the earliest deadline) while a request is unproposed that had been received when it
+ *      got there. It stands one millisecond before it; the requests are proposed with that time, so that a renewal
+ *      among them counts; then it passes. What it stood is not counted, which makes leases longer, never shorter. */
+#ifndef LOCKSTEP_NODE_CLOCK_H
+#define LOCKSTEP_NODE_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/time.h"
+#include "protocol/message.h"
+
+struct cluster_clock {
+    bool running;
+    unsigned step_ms_max;
+    struct cluster_time time;
+    struct local_time counted_to; /* the local time up to which time has been counted */
+    uint64_t stands_before_ms;    /* the limit before which it stands; UINT64_MAX: it does not stand */
+    uint64_t waits_for;           /* how many requests must have been proposed before it may pass that limit */
+};
+
+void cluster_clock_init(struct cluster_clock *clock, unsigned step_ms_max);
+/* This node serves from now on: count on from the state machine's time. */
+void cluster_clock_start(struct cluster_clock *clock, struct cluster_time from, struct local_time now);
+void cluster_clock_stop(struct cluster_clock *clock);
+
+/* Once per turn, after everything that was received has been counted in `received`.
+ *
+ * @param limit_ms  the earliest deadline, UINT64_MAX if there is none.
+ * @param received  how many requests for the log were received since the start of the node,
+ * @param proposed  and how many of them, oldest first, were proposed or answered. */
+void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, uint64_t limit_ms, uint64_t received,
+                           uint64_t proposed);
+
+/* It stands before a limit: what has been received is to be proposed without delay. */
+bool cluster_clock_stands(const struct cluster_clock *clock);
+
+/* The local time at which a turn should be made so that the estimate reaches `target_ms` as early as it can. Turns must
+ * come often enough for K2 not to cost time, so the answer is never far off. */
+struct local_time cluster_clock_reaches(const struct cluster_clock *clock, uint64_t target_ms);
+
+#endif

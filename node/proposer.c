@@ -1,0 +1,312 @@
+/* Station 5: group commit (proposer.h). Owns what is received and not proposed, and what is proposed and not applied. */
+#include "node/proposer.h"
+
+#include <stdlib.h>
+
+#include "node/core_state.h"
+#include "protocol/assert.h"
+#include "raft_fsm/entry.h"
+
+enum { COMMAND_OVERHEAD_BYTES = 32 }; /* what an entry needs for a command besides its fields, about */
+
+void proposer_init(struct proposer *proposer)
+{
+    *proposer = (struct proposer){0};
+    for (unsigned i = 0; i < PROPOSER_ENTRIES_MAX; i++) {
+        proto_buffer_init(&proposer->entries[i].bytes, FSM_ENTRY_BYTES_MAX);
+    }
+}
+
+void proposer_done(struct proposer *proposer)
+{
+    LOCKSTEP_ASSERT(proposer->queue.count == 0);
+    LOCKSTEP_ASSERT(proposer->in_flight == 0);
+    for (unsigned i = 0; i < PROPOSER_ENTRIES_MAX; i++) {
+        proto_buffer_done(&proposer->entries[i].bytes);
+        free(proposer->entries[i].requests);
+    }
+}
+
+/* The entry that stands at `position` behind the oldest; free if position >= in_flight. */
+static struct proposed_entry *entry_at(struct proposer *proposer, unsigned position)
+{
+    return &proposer->entries[(proposer->first + position) % PROPOSER_ENTRIES_MAX];
+}
+
+/* ---- the queue ---- */
+
+static uint64_t weight(const struct request *request)
+{
+    return request->body_bytes + COMMAND_OVERHEAD_BYTES;
+}
+
+void proposer_add(struct core *core, struct request *request)
+{
+    struct proposer *proposer = &core->proposer;
+    request_move(request, REQUEST_QUEUED);
+    request_list_append(&proposer->queue, request);
+    proposer->queue_bytes += weight(request);
+    proposer->queue_others += request_is_renewal(request) ? 0 : 1;
+    proposer->received++;
+}
+
+static struct request *queue_take(struct proposer *proposer)
+{
+    struct request *request = request_list_take(&proposer->queue);
+    if (request != NULL) {
+        proposer->queue_bytes -= weight(request);
+        proposer->queue_others -= request_is_renewal(request) ? 0 : 1;
+        proposer->left++;
+    }
+    return request;
+}
+
+/* ---- when ---- */
+
+/* The earliest deadline has passed, or something is left to free, and no entry under way tells the state machine. */
+static bool expiry_wanted(struct core *core)
+{
+    struct proposer *proposer = &core->proposer;
+    if (core->clock.time.ms < core->next_due_ms) {
+        return false;
+    }
+    return proposer->in_flight == 0 ||
+           entry_at(proposer, proposer->in_flight - 1)->time.ms < core->next_due_ms;
+}
+
+static bool may_propose(const struct core *core, struct local_time now)
+{
+    const struct proposer *proposer = &core->proposer;
+    return core->serving && proposer->in_flight < core->options.entries_in_flight_max && now.ms >= proposer->retry.ms;
+}
+
+static bool proposer_wants(struct core *core, struct local_time now)
+{
+    struct proposer *proposer = &core->proposer;
+    if (proposer->queue.count == 0 || !may_propose(core, now)) {
+        return false;
+    }
+    /* The clock waits for what is queued, or an expiry does (C4). */
+    if (cluster_clock_stands(&core->clock) || expiry_wanted(core)) {
+        return true;
+    }
+    if (proposer->queue_bytes >= core->options.entry_bytes_target ||
+        proposer->queue.count >= FSM_ENTRY_COMMANDS_MAX) {
+        return true;
+    }
+    uint64_t waited_ms = now.ms - proposer->queue.first->received_ms;
+    if (proposer->queue_others == 0 && waited_ms < core->options.renew_delay_ms) {
+        return false;
+    }
+    return proposer->queue.count * core->options.entries_in_flight_max >= proposer->commands_in_flight;
+}
+
+/* ---- building ---- */
+
+static void command_of(const struct request *request, struct fsm_command *ret_command)
+{
+    const struct proto_request *message = &request->message;
+    *ret_command = (struct fsm_command){.kind = message->kind, .body = message->body};
+    if (proto_operation_find(message->kind)->sent_by == PROTO_SESSION) {
+        ret_command->request_id = message->id;
+        ret_command->session_id = message->session_id;
+        ret_command->ack_floor = message->ack_floor;
+        for (unsigned i = 0; i < 8; i++) {
+            ret_command->proof |= (uint64_t)request->digest[i] << (8 * i);
+        }
+    }
+    if (message->kind == PROTO_SESSION_OPEN) {
+        for (unsigned i = 0; i < PROTO_DIGEST_BYTES; i++) {
+            ret_command->digest[i] = request->digest[i];
+        }
+    }
+}
+
+static void entry_note(struct proposed_entry *entry, struct request *request)
+{
+    if (entry->count == entry->capacity) {
+        entry->capacity = entry->capacity == 0 ? 64 : entry->capacity * 2;
+        entry->requests = realloc(entry->requests, entry->capacity * sizeof(struct request *));
+        LOCKSTEP_ASSERT(entry->requests != NULL);
+    }
+    entry->requests[entry->count++] = request;
+}
+
+/* Fill `entry` from `next` on. @return the first request that is not in it. The queue is left as it is: the replica may
+ * refuse the entry. */
+static struct request *entry_build(struct core *core, struct proposed_entry *entry, struct request *next)
+{
+    struct fsm_entry_writer writer;
+    proto_buffer_clear(&entry->bytes);
+    entry->count = 0;
+    entry->time = core->clock.time;
+    fsm_entry_begin(&writer, &entry->bytes, entry->time);
+    while (next != NULL && entry->bytes.size < core->options.entry_bytes_target) {
+        struct fsm_command command;
+        command_of(next, &command);
+        if (!fsm_entry_add(&writer, &command)) {
+            LOCKSTEP_ASSERT(entry->count > 0); /* limits.h: any request fits an entry */
+            break;
+        }
+        entry_note(entry, next);
+        next = next->next;
+    }
+    fsm_entry_end(&writer);
+    LOCKSTEP_ASSERT(!entry->bytes.failed);
+    return next;
+}
+
+/* The replica has taken the entry. */
+static void entry_sent(struct core *core, struct proposed_entry *entry, uint64_t index, uint64_t term)
+{
+    struct proposer *proposer = &core->proposer;
+    entry->index = index;
+    entry->term = term;
+    for (uint32_t i = 0; i < entry->count; i++) {
+        struct request *request = queue_take(proposer);
+        LOCKSTEP_ASSERT(request == entry->requests[i]); /* P1 */
+        request_move(request, REQUEST_PROPOSED);
+        request_drop_body(core, request);
+    }
+    proposer->in_flight++;
+    proposer->commands_in_flight += entry->count;
+    proposer->entries_proposed++;
+    proposer->commands_proposed += entry->count;
+}
+
+static void propose(struct core *core, struct local_time now, unsigned built)
+{
+    struct proposer *proposer = &core->proposer;
+    struct replica_command commands[PROPOSER_ENTRIES_MAX] = {{0}};
+    for (unsigned i = 0; i < built; i++) {
+        const struct proto_buffer *bytes = &entry_at(proposer, proposer->in_flight + i)->bytes;
+        commands[i] = (struct replica_command){bytes->data, bytes->size};
+    }
+    uint64_t index = 0;
+    uint64_t term = 0;
+    if (!core->replica.propose(core->replica.ctx, now, commands, built, &index, &term)) {
+        /* Leadership is being handed over, or is lost already, which core_replica_changed() will say. */
+        proposer->retry = (struct local_time){now.ms + PROPOSER_RETRY_MS};
+        return;
+    }
+    for (unsigned i = 0; i < built; i++) {
+        entry_sent(core, entry_at(proposer, proposer->in_flight), index + i, term);
+    }
+}
+
+void proposer_run(struct core *core, struct local_time now)
+{
+    struct proposer *proposer = &core->proposer;
+    if (!proposer_wants(core, now)) {
+        return;
+    }
+    unsigned built = 0;
+    struct request *next = proposer->queue.first;
+    while (next != NULL && proposer->in_flight + built < core->options.entries_in_flight_max) {
+        next = entry_build(core, entry_at(proposer, proposer->in_flight + built), next);
+        built++;
+    }
+    propose(core, now, built);
+}
+
+void proposer_expire(struct core *core, struct local_time now)
+{
+    struct proposer *proposer = &core->proposer;
+    if (proposer->queue.count > 0 || !may_propose(core, now) || !expiry_wanted(core)) {
+        return;
+    }
+    (void)entry_build(core, entry_at(proposer, proposer->in_flight), NULL);
+    propose(core, now, 1);
+}
+
+struct local_time proposer_deadline(const struct core *core)
+{
+    const struct proposer *proposer = &core->proposer;
+    if (!core->serving || proposer->in_flight >= core->options.entries_in_flight_max) {
+        return LOCAL_TIME_NEVER; /* an apply comes first */
+    }
+    if (core->now.ms < proposer->retry.ms) {
+        return proposer->retry;
+    }
+    if (proposer->queue.count == 0 || proposer->queue_others > 0) {
+        return LOCAL_TIME_NEVER;
+    }
+    struct local_time due = {proposer->queue.first->received_ms + core->options.renew_delay_ms};
+    return due.ms > core->now.ms ? due : LOCAL_TIME_NEVER;
+}
+
+uint64_t proposer_clock_limit(const struct core *core)
+{
+    const struct proposer *proposer = &core->proposer;
+    uint64_t limit_ms = UINT64_MAX;
+    if (proposer->in_flight > 0) {
+        limit_ms = proposer->entries[proposer->first].time.ms + PROTO_TTL_MS_MIN;
+        if (limit_ms <= core->clock.time.ms) {
+            limit_ms = UINT64_MAX; /* passed */
+        }
+    }
+    if (core->next_due_ms > core->clock.time.ms && core->next_due_ms < limit_ms) {
+        limit_ms = core->next_due_ms;
+    }
+    return limit_ms;
+}
+
+/* ---- ends ---- */
+
+static void entry_pop(struct proposer *proposer)
+{
+    struct proposed_entry *entry = entry_at(proposer, 0);
+    proposer->commands_in_flight -= entry->count;
+    proposer->first = (proposer->first + 1) % PROPOSER_ENTRIES_MAX;
+    proposer->in_flight--;
+}
+
+/* It was overwritten, or it is not known whether it will be applied. */
+static void entry_lose(struct core *core, struct proposed_entry *entry)
+{
+    for (uint32_t i = 0; i < entry->count; i++) {
+        if (entry->requests[i] != NULL) {
+            request_refuse(core, entry->requests[i], PROTO_STATUS_UNAVAILABLE, "", 0);
+            entry->requests[i] = NULL;
+        }
+    }
+    entry_pop(&core->proposer);
+}
+
+struct proposed_entry *proposer_match(struct core *core, uint64_t index, uint64_t term)
+{
+    struct proposer *proposer = &core->proposer;
+    while (proposer->in_flight > 0) {
+        struct proposed_entry *entry = entry_at(proposer, 0);
+        if (entry->index > index) {
+            return NULL;
+        }
+        if (entry->index == index && entry->term == term) {
+            return entry;
+        }
+        entry_lose(core, entry);
+    }
+    return NULL;
+}
+
+void proposer_applied(struct core *core, struct proposed_entry *entry)
+{
+    LOCKSTEP_ASSERT(entry == entry_at(&core->proposer, 0));
+    for (uint32_t i = 0; i < entry->count; i++) {
+        LOCKSTEP_ASSERT(entry->requests[i] == NULL); /* C1 */
+    }
+    entry_pop(&core->proposer);
+}
+
+void proposer_abandon(struct core *core)
+{
+    struct proposer *proposer = &core->proposer;
+    while (proposer->in_flight > 0) {
+        entry_lose(core, entry_at(proposer, 0));
+    }
+    struct request *request;
+    while ((request = queue_take(proposer)) != NULL) {
+        request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
+    }
+    proposer->retry = (struct local_time){0};
+}

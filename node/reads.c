@@ -1,0 +1,117 @@
+/* Reads and local operations (reads.h). Nothing here changes the state. */
+#include "node/reads.h"
+
+#include "node/core_state.h"
+#include "protocol/assert.h"
+
+void reads_add(struct core *core, struct request *request)
+{
+    struct reads *reads = &core->reads;
+    if (proto_operation_find(request->message.kind)->served_by == PROTO_LOCAL) {
+        request_move(request, REQUEST_LOCAL);
+        request_list_append(&reads->now, request);
+        return;
+    }
+    request_move(request, REQUEST_READING);
+    request_list_append(request->message.stale ? &reads->now : &reads->gathered, request);
+}
+
+static void answer_transfer(struct core *core, struct local_time now, struct request *request)
+{
+    if (core->replica.transfer(core->replica.ctx, now, request->message.body.cluster_transfer.node_id)) {
+        request_answer(core, request, &(struct proto_reply){.status = PROTO_STATUS_OK});
+    } else if (core->role == REPLICA_LEADER) {
+        request_refuse(core, request, PROTO_STATUS_NOT_FOUND, "no such voter that is up to date", 0);
+    } else {
+        request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
+    }
+}
+
+static void answer_query(struct core *core, struct request *request)
+{
+    struct proto_reply reply = {0};
+    fsm_query(core->fsm, &request->message, &core->rows, &reply);
+    reply.applied_index = core->applied_index;
+    request_answer(core, request, &reply);
+}
+
+static void answer(struct core *core, struct local_time now, struct request *request)
+{
+    core->reads.answered++;
+    if (request->connection == NULL) {
+        request_forget(core, request);
+    } else if (request->message.kind == PROTO_CLUSTER_STATUS) {
+        cluster_status_answer(core, request);
+    } else if (request->message.kind == PROTO_CLUSTER_TRANSFER) {
+        answer_transfer(core, now, request);
+    } else {
+        answer_query(core, request);
+    }
+}
+
+/* Ask for one proof for all that were gathered. The replica may call back from within the question. */
+static void ask(struct core *core, struct local_time now)
+{
+    struct reads *reads = &core->reads;
+    if (reads->gathered.count == 0) {
+        return;
+    }
+    uint64_t read_id = ++reads->last_read_id;
+    struct request *request;
+    while ((request = request_list_take(&reads->gathered)) != NULL) {
+        request->read_id = read_id;
+        request_list_append(&reads->asked, request);
+    }
+    if (core->serving && core->replica.read(core->replica.ctx, now, read_id)) {
+        return;
+    }
+    /* No callback follows. Earlier questions keep theirs: take only this one's from the end of the list. */
+    struct request_list earlier = {0};
+    while ((request = request_list_take(&reads->asked)) != NULL) {
+        if (request->read_id == read_id) {
+            request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
+        } else {
+            request_list_append(&earlier, request);
+        }
+    }
+    reads->asked = earlier;
+}
+
+void reads_run(struct core *core, struct local_time now)
+{
+    ask(core, now);
+    struct request *request;
+    for (unsigned i = 0; i < READS_PER_TURN && (request = request_list_take(&core->reads.now)) != NULL; i++) {
+        answer(core, now, request);
+    }
+}
+
+void reads_ready(struct core *core, uint64_t read_id, bool ok)
+{
+    struct reads *reads = &core->reads;
+    LOCKSTEP_ASSERT(read_id <= reads->last_read_id);
+    /* The proof is of the moment of the question; the state only grows from here, so that an answer at the end of the
+     * turn is as good, and a flood of reads does not hold up what was committed. */
+    while (reads->asked.first != NULL && reads->asked.first->read_id <= read_id) {
+        struct request *request = request_list_take(&reads->asked);
+        if (ok) {
+            request_list_append(&reads->now, request);
+        } else {
+            request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
+        }
+    }
+}
+
+static void refuse_all(struct core *core, struct request_list *list)
+{
+    struct request *request;
+    while ((request = request_list_take(list)) != NULL) {
+        request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
+    }
+}
+
+void reads_abandon(struct core *core)
+{
+    refuse_all(core, &core->reads.asked);
+    refuse_all(core, &core->reads.gathered);
+}
