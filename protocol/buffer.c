@@ -54,7 +54,8 @@ uint8_t *proto_buffer_reserve(struct proto_buffer *buffer, size_t size)
         buffer->failed = true;
         return NULL;
     }
-    if (size > buffer->capacity - buffer->size && !grow(buffer, buffer->size + size)) {
+    bool room = buffer->data != NULL && size <= buffer->capacity - buffer->size;
+    if (!room && !grow(buffer, buffer->size + size)) {
         buffer->failed = true;
         return NULL;
     }

@@ -90,7 +90,7 @@ uint64_t cursor_uint(struct cursor *cursor)
     static const char expected[] = "an unsigned integer";
     uint8_t tag = peek(cursor, expected);
     if (tag < 0x80) {
-        cursor->at += left(cursor) > 0 ? 1 : 0;
+        cursor->at++; /* there is a byte: peek() gives TAG_NIL where there is none */
         return tag;
     }
     if (tag >= TAG_UINT8 && tag <= TAG_UINT64) {
@@ -147,7 +147,8 @@ static struct proto_bytes take_bytes(struct cursor *cursor, uint64_t size, const
 }
 
 /* str8/16/32 and bin8/16/32 are three tags in a row each. */
-static struct proto_bytes take_sized(struct cursor *cursor, uint8_t tag, uint8_t first_tag, const char *expected)
+static struct proto_bytes take_sized(struct cursor *cursor, uint8_t tag, uint8_t first_tag,
+                                     const char *expected)
 {
     uint64_t size = take_number(cursor, (size_t)1 << (tag - first_tag), expected);
     return take_bytes(cursor, size, expected);
@@ -185,7 +186,7 @@ struct proto_bytes cursor_binary(struct cursor *cursor)
 static size_t fixed_size(uint8_t tag)
 {
     /* 0xC0..0xDF, one row per eight tags; 0: no such tag. */
-    static const uint8_t sizes[32] = {1, 0, 1, 1, 2, 3, 5, 3, 4, 6, 5, 9, 2, 3, 5, 9,
+    static const uint8_t sizes[32] = {1, 0, 1, 1, 2, 3, 5, 3,  4,  6, 5, 9, 2, 3, 5, 9,
                                       2, 3, 5, 9, 3, 4, 6, 10, 18, 2, 3, 5, 3, 5, 3, 5};
     if (tag < 0xC0 || tag >= 0xE0) {
         return 1; /* numbers, short strings, short arrays and maps carry everything in the tag */

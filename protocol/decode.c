@@ -19,8 +19,8 @@ struct message {
     uint32_t count;
 };
 
-static bool message_begin(struct message *message, struct proto_bytes body, uint32_t count_min, const char *what,
-                          struct proto_error *error)
+static bool message_begin(struct message *message, struct proto_bytes body, uint32_t count_min,
+                          const char *what, struct proto_error *error)
 {
     message->cursor = cursor_of(body);
     message->count = cursor_array(&message->cursor);
@@ -28,8 +28,9 @@ static bool message_begin(struct message *message, struct proto_bytes body, uint
         return malformed(&message->cursor, what, error);
     }
     if (message->count < count_min) {
-        return error_set(error, PROTO_STATUS_MALFORMED, "%s has %" PRIu32 " fields; it takes at least %" PRIu32, what,
-                         message->count, count_min);
+        return error_set(error, PROTO_STATUS_MALFORMED,
+                         "%s has %" PRIu32 " fields; it takes at least %" PRIu32, what, message->count,
+                         count_min);
     }
     return true;
 }
@@ -52,7 +53,8 @@ static bool check_count(uint32_t count, size_t needed, const char *what, struct 
     if (count >= needed) {
         return true;
     }
-    return error_set(error, PROTO_STATUS_MALFORMED, "%s has %" PRIu32 " fields; it takes %zu", what, count, needed);
+    return error_set(error, PROTO_STATUS_MALFORMED, "%s has %" PRIu32 " fields; it takes %zu", what, count,
+                     needed);
 }
 
 /* ---- requests ---- */
@@ -90,7 +92,8 @@ static uint32_t take_header(struct cursor *cursor, const struct proto_operation 
     return 0;
 }
 
-bool proto_decode_request(struct proto_bytes body, struct proto_request *ret_request, struct proto_error *ret_error)
+bool proto_decode_request(struct proto_bytes body, struct proto_request *ret_request,
+                          struct proto_error *ret_error)
 {
     struct message message;
     memset(ret_request, 0, sizeof *ret_request);
@@ -105,7 +108,8 @@ bool proto_decode_request(struct proto_bytes body, struct proto_request *ret_req
     ret_request->id = id;
     const struct proto_operation *operation = proto_operation_find(kind);
     if (operation == NULL || operation->sent_by == PROTO_INTERNAL) {
-        return error_set(ret_error, PROTO_STATUS_UNSUPPORTED, "operation %" PRIu64 " is not known to this version", kind);
+        return error_set(ret_error, PROTO_STATUS_UNSUPPORTED,
+                         "operation %" PRIu64 " is not known to this version", kind);
     }
     ret_request->kind = operation->kind;
     uint32_t known = 2 + take_header(&message.cursor, operation, ret_request);
@@ -114,16 +118,18 @@ bool proto_decode_request(struct proto_bytes body, struct proto_request *ret_req
         return false;
     }
     request_fields_take(&message.cursor, operation->kind, &ret_request->body);
-    return message_end(&message, known, operation->name, ret_error) && validate_request(ret_request, ret_error);
+    return message_end(&message, known, operation->name, ret_error) &&
+           validate_request(ret_request, ret_error);
 }
 
-bool proto_decode_request_body(struct proto_bytes *bytes, enum proto_kind kind, union proto_request_body *ret_body,
-                               struct proto_error *ret_error)
+bool proto_decode_request_body(struct proto_bytes *bytes, enum proto_kind kind,
+                               union proto_request_body *ret_body, struct proto_error *ret_error)
 {
     const struct proto_operation *operation = proto_operation_find((uint64_t)kind);
     struct cursor cursor = cursor_of(*bytes);
     if (operation == NULL) {
-        return error_set(ret_error, PROTO_STATUS_UNSUPPORTED, "operation %d is not known to this version", (int)kind);
+        return error_set(ret_error, PROTO_STATUS_UNSUPPORTED, "operation %d is not known to this version",
+                         (int)kind);
     }
     uint32_t count = cursor_array(&cursor);
     if (cursor.expected != NULL) {
@@ -148,8 +154,8 @@ bool proto_decode_request_body(struct proto_bytes *bytes, enum proto_kind kind, 
 
 /* ---- replies and events ---- */
 
-static bool decode_reply(struct message *message, uint64_t kind, struct proto_rows *rows, struct proto_reply *reply,
-                         struct proto_error *error)
+static bool decode_reply(struct message *message, uint64_t kind, struct proto_rows *rows,
+                         struct proto_reply *reply, struct proto_error *error)
 {
     struct cursor *cursor = &message->cursor;
     const struct proto_operation *operation = proto_operation_find(kind);
@@ -157,7 +163,8 @@ static bool decode_reply(struct message *message, uint64_t kind, struct proto_ro
     if (message->count < known) {
         return check_count(message->count, known, "reply", error);
     }
-    reply->kind = (enum proto_kind)kind; /* 0 or a number of ours that the node did not know: a refusal */
+    /* A refusal of what the node could not decode names no operation: its kind is 0. */
+    reply->kind = operation != NULL ? operation->kind : (enum proto_kind)0;
     reply->id = cursor_uint(cursor);
     uint64_t status = cursor_uint(cursor);
     reply->time.ms = cursor_uint(cursor);
@@ -169,13 +176,14 @@ static bool decode_reply(struct message *message, uint64_t kind, struct proto_ro
         return malformed(cursor, "reply", error);
     }
     if (proto_status_find(status) == NULL) {
-        return error_set(error, PROTO_STATUS_UNSUPPORTED, "status %" PRIu64 " is not known to this version", status);
+        return error_set(error, PROTO_STATUS_UNSUPPORTED, "status %" PRIu64 " is not known to this version",
+                         status);
     }
     reply->status = (enum proto_status)status;
     enum reply_shape shape = reply_shape_of(reply->kind, reply->status);
     if (operation == NULL && shape != REPLY_REFUSAL) {
-        return error_set(error, PROTO_STATUS_UNSUPPORTED, "a reply to operation %" PRIu64 " is not known to this version",
-                         kind);
+        return error_set(error, PROTO_STATUS_UNSUPPORTED,
+                         "a reply to operation %" PRIu64 " is not known to this version", kind);
     }
     known += (uint32_t)reply_fields_count(shape);
     if (!check_count(message->count, known, "reply", error)) {
@@ -202,7 +210,8 @@ static uint32_t take_event_fields(struct cursor *cursor, struct proto_event *eve
     return lost ? 4 : 2;
 }
 
-static bool decode_event(struct message *message, uint64_t kind, struct proto_event *event, struct proto_error *error)
+static bool decode_event(struct message *message, uint64_t kind, struct proto_event *event,
+                         struct proto_error *error)
 {
     event->kind = (enum proto_event_kind)kind;
     event->session_id = cursor_uint(&message->cursor);
@@ -223,8 +232,8 @@ static bool event_kind_known(uint64_t kind)
     }
 }
 
-bool proto_decode_incoming(struct proto_bytes body, struct proto_rows *rows, struct proto_incoming *ret_incoming,
-                           struct proto_error *ret_error)
+bool proto_decode_incoming(struct proto_bytes body, struct proto_rows *rows,
+                           struct proto_incoming *ret_incoming, struct proto_error *ret_error)
 {
     struct message message;
     memset(ret_incoming, 0, sizeof *ret_incoming);
@@ -249,7 +258,8 @@ static bool take_magic(struct cursor *cursor, struct proto_error *error)
     struct proto_bytes magic = cursor_text(cursor);
     if (cursor->expected != NULL || magic.size != sizeof PROTO_MAGIC - 1 ||
         memcmp(magic.data, PROTO_MAGIC, magic.size) != 0) {
-        return error_set(error, PROTO_STATUS_MALFORMED, "hello does not begin with the magic \"" PROTO_MAGIC "\"");
+        return error_set(error, PROTO_STATUS_MALFORMED,
+                         "hello does not begin with the magic \"" PROTO_MAGIC "\"");
     }
     return true;
 }
@@ -270,7 +280,8 @@ bool proto_decode_hello_request(struct proto_bytes body, struct proto_hello_requ
         return false;
     }
     if (ret_hello->version_min > ret_hello->version_max) {
-        return error_set(ret_error, PROTO_STATUS_INVALID, "hello's least version is greater than its greatest");
+        return error_set(ret_error, PROTO_STATUS_INVALID,
+                         "hello's least version is greater than its greatest");
     }
     if (!proto_text_valid(ret_hello->agent, 0, PROTO_OWNER_BYTES_MAX)) {
         return error_set(ret_error, PROTO_STATUS_INVALID, "hello's agent is not 0..%d bytes of text",
@@ -299,7 +310,8 @@ bool proto_decode_hello_reply(struct proto_bytes body, struct proto_hello_reply 
         return false;
     }
     if (proto_status_find(status) == NULL) {
-        return error_set(ret_error, PROTO_STATUS_UNSUPPORTED, "status %" PRIu64 " is not known to this version", status);
+        return error_set(ret_error, PROTO_STATUS_UNSUPPORTED,
+                         "status %" PRIu64 " is not known to this version", status);
     }
     ret_hello->status = (enum proto_status)status;
     return true;

@@ -47,6 +47,7 @@ void proto_encode_request(struct proto_buffer *buffer, const struct proto_reques
     const struct proto_operation *operation = proto_operation_find((uint64_t)request->kind);
     struct proto_error error;
     LOCKSTEP_ASSERT(operation != NULL);
+    LOCKSTEP_ASSERT(operation->sent_by != PROTO_INTERNAL);
     LOCKSTEP_ASSERT(validate_request(request, &error));
     msgpack_packer packer = pack_to(buffer);
     pack_array(&packer, 2 + header_count(operation) + request_fields_count(request->kind));
@@ -56,7 +57,8 @@ void proto_encode_request(struct proto_buffer *buffer, const struct proto_reques
     request_fields_pack(&packer, request->kind, &request->body);
 }
 
-void proto_encode_request_body(struct proto_buffer *buffer, enum proto_kind kind, const union proto_request_body *body)
+void proto_encode_request_body(struct proto_buffer *buffer, enum proto_kind kind,
+                               const union proto_request_body *body)
 {
     struct proto_error error;
     LOCKSTEP_ASSERT(validate_request_body(kind, body, &error));
@@ -72,6 +74,7 @@ void proto_encode_reply(struct proto_buffer *buffer, const struct proto_reply *r
     /* A refusal answers whatever kind the request named, known or not. */
     LOCKSTEP_ASSERT(operation != NULL || reply_shape_of(reply->kind, reply->status) == REPLY_REFUSAL);
     enum reply_shape shape = reply_shape_of(reply->kind, reply->status);
+    LOCKSTEP_ASSERT(proto_status_find((uint64_t)reply->status) != NULL);
     msgpack_packer packer = pack_to(buffer);
     pack_array(&packer, (query ? 5u : 4u) + reply_fields_count(shape));
     pack_uint(&packer, (uint64_t)reply->kind);
@@ -89,6 +92,7 @@ void proto_encode_event(struct proto_buffer *buffer, const struct proto_event *e
     msgpack_packer packer = pack_to(buffer);
     bool lost = event->kind == PROTO_EVENT_GRANT_LOST;
     bool moved = event->kind == PROTO_EVENT_LEADER_MOVED;
+    LOCKSTEP_ASSERT(lost || moved || event->kind == PROTO_EVENT_SESSION_ENDED);
     pack_array(&packer, 3 + (lost ? 4u : 2u));
     pack_uint(&packer, (uint64_t)event->kind);
     pack_uint(&packer, event->session_id);

@@ -7,7 +7,12 @@
 
 #include "protocol/assert.h"
 
-enum { FLAG_LZ4 = 0x1, LENGTH_BYTES = 4, RAW_LENGTH_BYTES = 4 };
+enum {
+    FLAG_LZ4 = 0x1,
+    LENGTH_BYTES = 4,
+    RAW_LENGTH_BYTES = 4,
+    LZ4_EXPANSION_MAX = 255, /* a byte of a block lengthens a run by at most this */
+};
 
 _Static_assert(PROTO_FRAME_HEADER_BYTES == LENGTH_BYTES + 1, "length, then flags");
 
@@ -26,12 +31,16 @@ static void store_u32(uint8_t *bytes, uint32_t number)
 static enum proto_frame_result expand(const uint8_t *payload, size_t size, size_t body_bytes_max,
                                       struct proto_buffer *scratch, struct proto_bytes *ret_body)
 {
-    if (size < RAW_LENGTH_BYTES) {
+    if (size <= RAW_LENGTH_BYTES) {
         return PROTO_FRAME_BAD_LZ4;
     }
     size_t raw_size = load_u32(payload);
+    size_t block_size = size - RAW_LENGTH_BYTES;
     if (raw_size == 0 || raw_size > body_bytes_max) {
         return PROTO_FRAME_BAD_LENGTH;
+    }
+    if (raw_size / LZ4_EXPANSION_MAX > block_size) {
+        return PROTO_FRAME_BAD_LZ4; /* no block expands so far: the length lies, and gets no memory */
     }
     proto_buffer_clear(scratch);
     uint8_t *room = proto_buffer_reserve(scratch, raw_size);
@@ -39,7 +48,7 @@ static enum proto_frame_result expand(const uint8_t *payload, size_t size, size_
         return PROTO_FRAME_BAD_LENGTH;
     }
     int expanded = LZ4_decompress_safe((const char *)payload + RAW_LENGTH_BYTES, (char *)room,
-                                       (int)(size - RAW_LENGTH_BYTES), (int)raw_size);
+                                       (int)block_size, (int)raw_size);
     if (expanded < 0 || (size_t)expanded != raw_size) {
         return PROTO_FRAME_BAD_LZ4;
     }
@@ -59,19 +68,23 @@ enum proto_frame_result proto_frame_take(const uint8_t *data, size_t size, size_
     if (length < 2 || length > 1 + RAW_LENGTH_BYTES + body_bytes_max) {
         return PROTO_FRAME_BAD_LENGTH; /* not even room for flags and one byte, or more than this side accepts */
     }
-    if (size > LENGTH_BYTES && (data[LENGTH_BYTES] & ~FLAG_LZ4) != 0) {
+    if (size == LENGTH_BYTES) {
+        return PROTO_FRAME_PARTIAL;
+    }
+    uint8_t flags = data[LENGTH_BYTES];
+    if ((flags & ~FLAG_LZ4) != 0) {
         return PROTO_FRAME_BAD_FLAGS;
+    }
+    if (flags == 0 && length - 1 > body_bytes_max) {
+        return PROTO_FRAME_BAD_LENGTH; /* only a compressed body has its raw length ahead */
     }
     if (size - LENGTH_BYTES < length) {
         return PROTO_FRAME_PARTIAL;
     }
     *ret_frame_bytes = LENGTH_BYTES + length;
     const uint8_t *payload = data + PROTO_FRAME_HEADER_BYTES;
-    if ((data[LENGTH_BYTES] & FLAG_LZ4) != 0) {
+    if (flags == FLAG_LZ4) {
         return expand(payload, length - 1, body_bytes_max, scratch, ret_body);
-    }
-    if (length - 1 > body_bytes_max) {
-        return PROTO_FRAME_BAD_LENGTH;
     }
     *ret_body = (struct proto_bytes){payload, (uint32_t)(length - 1)};
     return PROTO_FRAME_OK;
@@ -132,7 +145,8 @@ bool proto_frame_end(struct proto_buffer *buffer, size_t begin, bool compress)
         buffer->failed = false;
         return false;
     }
-    bool packed = compress && buffer->size - body > PROTO_COMPRESS_ABOVE_BYTES && compress_in_place(buffer, body);
+    bool packed =
+        compress && buffer->size - body > PROTO_COMPRESS_ABOVE_BYTES && compress_in_place(buffer, body);
     store_u32(buffer->data + begin, (uint32_t)(buffer->size - begin - LENGTH_BYTES));
     buffer->data[begin + LENGTH_BYTES] = packed ? FLAG_LZ4 : 0;
     return true;

@@ -1,6 +1,6 @@
 /* Station 2: bytes <-> frames.
  *
- *   u32 little-endian  length of what follows (flags + payload), 1 .. 1 + PROTO_FRAME_BODY_BYTES_MAX + 4
+ *   u32 little-endian  length of what follows (flags + payload), 2 .. 1 + PROTO_FRAME_BODY_BYTES_MAX + 4
  *   u8                 flags: bit 0 = the payload is an lz4 block; all other bits 0
  *   payload            the body, one msgpack array; or u32 little-endian raw length, then the lz4 block of the body
  */

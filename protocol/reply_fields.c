@@ -6,6 +6,12 @@
 
 /* ---- rows: a declared count more than what fits is an error, elements beyond the known ones are skipped ---- */
 
+static void pack_rows(msgpack_packer *p, uint32_t count, uint32_t max)
+{
+    LOCKSTEP_ASSERT(count <= max); /* the reader would refuse the whole reply */
+    pack_array(p, count);
+}
+
 static uint32_t take_rows(struct cursor *c, uint32_t max)
 {
     uint32_t count = cursor_array(c);
@@ -159,12 +165,12 @@ static void pack_lock(msgpack_packer *p, const union proto_reply_body *body)
     } else {
         pack_nil(p);
     }
-    pack_array(p, lock->holders_shown);
+    pack_rows(p, lock->holders_shown, PROTO_STATUS_HOLDERS_MAX);
     for (uint32_t i = 0; i < lock->holders_shown; i++) {
         pack_array(p, HOLDER_FIELDS);
         pack_holder_fields(p, &lock->holders[i]);
     }
-    pack_array(p, lock->waiters_shown);
+    pack_rows(p, lock->waiters_shown, PROTO_STATUS_HOLDERS_MAX);
     for (uint32_t i = 0; i < lock->waiters_shown; i++) {
         pack_waiter(p, &lock->waiters[i]);
     }
@@ -198,7 +204,7 @@ static void take_lock(struct cursor *c, struct proto_rows *rows, union proto_rep
 static void pack_lock_list(msgpack_packer *p, const union proto_reply_body *body)
 {
     pack_bool(p, body->lock_list.more);
-    pack_array(p, body->lock_list.count);
+    pack_rows(p, body->lock_list.count, PROTO_LIST_MAX);
     for (uint32_t i = 0; i < body->lock_list.count; i++) {
         const struct proto_lock_row *row = &body->lock_list.rows[i];
         pack_array(p, LOCK_ROW_FIELDS);
@@ -237,7 +243,7 @@ static void take_lock_list(struct cursor *c, struct proto_rows *rows, union prot
 static void pack_session_list(msgpack_packer *p, const union proto_reply_body *body)
 {
     pack_bool(p, body->session_list.more);
-    pack_array(p, body->session_list.count);
+    pack_rows(p, body->session_list.count, PROTO_LIST_MAX);
     for (uint32_t i = 0; i < body->session_list.count; i++) {
         const struct proto_session_row *row = &body->session_list.rows[i];
         pack_array(p, SESSION_ROW_FIELDS);
@@ -299,7 +305,7 @@ static void take_request(struct cursor *c, struct proto_rows *rows, union proto_
 
 static void pack_members(msgpack_packer *p, const struct proto_cluster_reply *cluster)
 {
-    pack_array(p, cluster->members_count);
+    pack_rows(p, cluster->members_count, PROTO_MEMBERS_MAX);
     for (uint32_t i = 0; i < cluster->members_count; i++) {
         const struct proto_member *member = &cluster->members[i];
         pack_array(p, MEMBER_FIELDS);

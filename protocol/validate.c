@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_RULE "1..256 bytes of [A-Za-z0-9._:/@-]"
-#define TEXT_RULE "bytes of UTF-8 without control characters"
+#define KEY_BYTES_RULE "[A-Za-z0-9._:/@-]"
 
 bool error_set(struct proto_error *error, enum proto_status status, const char *format, ...)
 {
@@ -105,24 +104,31 @@ bool proto_text_valid(struct proto_bytes text, uint32_t size_min, uint32_t size_
 
 /* ---- fields ---- */
 
+static bool error_set_key(const char *field, struct proto_bytes key, int bytes_min, struct proto_error *error)
+{
+    if (key.size > PROTO_KEY_BYTES_MAX || key.size < (uint32_t)bytes_min) {
+        return error_set(error, PROTO_STATUS_INVALID, "%s has %" PRIu32 " bytes; allowed are %d..%d", field,
+                         key.size, bytes_min, PROTO_KEY_BYTES_MAX);
+    }
+    return error_set(error, PROTO_STATUS_INVALID, "%s has a byte outside of " KEY_BYTES_RULE, field);
+}
+
 static bool check_key(struct proto_bytes key, struct proto_error *error)
 {
     if (proto_key_valid(key)) {
         return true;
     }
-    if (key_bytes_valid(key)) {
-        return error_set(error, PROTO_STATUS_INVALID, "key has %" PRIu32 " bytes; allowed are " KEY_RULE, key.size);
-    }
-    return error_set(error, PROTO_STATUS_INVALID, "key has a byte that is not allowed; allowed are " KEY_RULE);
+    return error_set_key("key", key, PROTO_KEY_BYTES_MIN, error);
 }
 
-static bool check_range(const char *field, uint64_t value, uint64_t min, uint64_t max, struct proto_error *error)
+static bool check_range(const char *field, uint64_t value, uint64_t min, uint64_t max,
+                        struct proto_error *error)
 {
     if (value >= min && value <= max) {
         return true;
     }
-    return error_set(error, PROTO_STATUS_INVALID, "%s is %" PRIu64 "; allowed are %" PRIu64 "..%" PRIu64, field, value,
-                     min, max);
+    return error_set(error, PROTO_STATUS_INVALID, "%s is %" PRIu64 "; allowed are %" PRIu64 "..%" PRIu64,
+                     field, value, min, max);
 }
 
 static bool check_range_or_zero(const char *field, uint64_t value, uint64_t min, uint64_t max,
@@ -131,8 +137,8 @@ static bool check_range_or_zero(const char *field, uint64_t value, uint64_t min,
     if (value == 0 || (value >= min && value <= max)) {
         return true;
     }
-    return error_set(error, PROTO_STATUS_INVALID, "%s is %" PRIu64 "; allowed are 0 and %" PRIu64 "..%" PRIu64, field,
-                     value, min, max);
+    return error_set(error, PROTO_STATUS_INVALID,
+                     "%s is %" PRIu64 "; allowed are 0 and %" PRIu64 "..%" PRIu64, field, value, min, max);
 }
 
 static bool check_ttl(uint64_t ttl_ms, struct proto_error *error)
@@ -151,9 +157,13 @@ static bool check_text(const char *field, struct proto_bytes text, uint32_t min,
     if (proto_text_valid(text, min, max)) {
         return true;
     }
+    if (text.size < min || text.size > max) {
+        return error_set(error, PROTO_STATUS_INVALID,
+                         "%s has %" PRIu32 " bytes; allowed are %" PRIu32 "..%" PRIu32, field, text.size, min,
+                         max);
+    }
     return error_set(error, PROTO_STATUS_INVALID,
-                     "%s has %" PRIu32 " bytes or a control character; allowed are %" PRIu32 "..%" PRIu32 " " TEXT_RULE,
-                     field, text.size, min, max);
+                     "%s is not text; allowed is UTF-8 without control characters", field);
 }
 
 static bool check_value(struct proto_bytes value, struct proto_error *error)
@@ -161,8 +171,8 @@ static bool check_value(struct proto_bytes value, struct proto_error *error)
     if (value.size <= PROTO_VALUE_BYTES_MAX) {
         return true;
     }
-    return error_set(error, PROTO_STATUS_INVALID, "value has %" PRIu32 " bytes; allowed are 0..%d", value.size,
-                     PROTO_VALUE_BYTES_MAX);
+    return error_set(error, PROTO_STATUS_INVALID, "value has %" PRIu32 " bytes; allowed are 0..%d",
+                     value.size, PROTO_VALUE_BYTES_MAX);
 }
 
 /* A prefix or a place in a list: like a key, but may be empty. */
@@ -171,8 +181,7 @@ static bool check_key_part(const char *field, struct proto_bytes part, struct pr
     if (part.size <= PROTO_KEY_BYTES_MAX && key_bytes_valid(part)) {
         return true;
     }
-    return error_set(error, PROTO_STATUS_INVALID, "%s is not allowed; allowed are 0..%d bytes of [A-Za-z0-9._:/@-]",
-                     field, PROTO_KEY_BYTES_MAX);
+    return error_set_key(field, part, 0, error);
 }
 
 /* ---- bodies ---- */
@@ -180,7 +189,13 @@ static bool check_key_part(const char *field, struct proto_bytes part, struct pr
 static bool check_permits(const struct proto_lock_acquire *acquire, struct proto_error *error)
 {
     if (acquire->mode != PROTO_MODE_PERMITS) {
-        return check_range("permits", acquire->permits, 0, 0, error) && check_range("limit", acquire->limit, 0, 0, error);
+        if (acquire->permits == 0 && acquire->limit == 0) {
+            return true;
+        }
+        return error_set(error, PROTO_STATUS_INVALID,
+                         "permits is %" PRIu32 " and limit is %" PRIu32
+                         "; allowed are 0 and 0, but in mode permits",
+                         acquire->permits, acquire->limit);
     }
     return check_range("limit", acquire->limit, 1, PROTO_PERMITS_MAX, error) &&
            check_range("permits", acquire->permits, 1, acquire->limit, error);
@@ -188,7 +203,8 @@ static bool check_permits(const struct proto_lock_acquire *acquire, struct proto
 
 static bool check_acquire(const struct proto_lock_acquire *acquire, struct proto_error *error)
 {
-    return check_key(acquire->key, error) && check_range("mode", acquire->mode, 0, PROTO_MODE_PERMITS, error) &&
+    return check_key(acquire->key, error) &&
+           check_range("mode", acquire->mode, 0, PROTO_MODE_PERMITS, error) &&
            check_permits(acquire, error) &&
            (acquire->wait_ms == PROTO_WAIT_FOREVER ||
             check_range("wait_ms", acquire->wait_ms, 0, PROTO_WAIT_MS_MAX, error)) &&
@@ -197,11 +213,13 @@ static bool check_acquire(const struct proto_lock_acquire *acquire, struct proto
 
 static bool check_open(const struct proto_session_open *open, struct proto_error *error)
 {
-    return check_text("owner", open->owner, 0, PROTO_OWNER_BYTES_MAX, error) && check_ttl(open->ttl_ms, error) &&
+    return check_text("owner", open->owner, 0, PROTO_OWNER_BYTES_MAX, error) &&
+           check_ttl(open->ttl_ms, error) &&
            check_range("lock_delay_ms", open->lock_delay_ms, 0, PROTO_LOCK_DELAY_MS_MAX, error);
 }
 
-bool validate_request_body(enum proto_kind kind, const union proto_request_body *body, struct proto_error *error)
+bool validate_request_body(enum proto_kind kind, const union proto_request_body *body,
+                           struct proto_error *error)
 {
     switch ((int)kind) {
     case PROTO_SESSION_OPEN:
@@ -238,9 +256,13 @@ bool validate_request_body(enum proto_kind kind, const union proto_request_body 
 
 bool validate_request(const struct proto_request *request, struct proto_error *error)
 {
+    if (request->id == 0) {
+        return error_set(error, PROTO_STATUS_INVALID, "id is 0; allowed are 1..%" PRIu64, UINT64_MAX);
+    }
     if (proto_operation_find(request->kind)->sent_by == PROTO_SESSION) {
-        if (request->id == 0) {
-            return error_set(error, PROTO_STATUS_INVALID, "the request id is 0; allowed are 1..2^64-1");
+        if (request->session_id == 0) {
+            return error_set(error, PROTO_STATUS_INVALID, "session_id is 0; allowed are 1..%" PRIu64,
+                             UINT64_MAX);
         }
         if (request->ack_floor >= request->id) {
             return error_set(error, PROTO_STATUS_INVALID,
