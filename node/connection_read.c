@@ -20,16 +20,6 @@ static size_t bytes_missing(const struct proto_buffer *in)
     return length + sizeof(uint32_t) - in->size;
 }
 
-/* A length that no request has, before a byte more of it is waited for. */
-static bool length_in_bounds(const struct connection *connection, const uint8_t *data, size_t size)
-{
-    if (size < sizeof(uint32_t)) {
-        return true;
-    }
-    size_t length = (size_t)data[0] | (size_t)data[1] << 8 | (size_t)data[2] << 16 | (size_t)data[3] << 24;
-    return length + sizeof(uint32_t) <= connection->in.size_max;
-}
-
 static void bad_frame(struct connection *connection, enum proto_frame_result result)
 {
     struct connections *all = connection->all;
@@ -43,10 +33,8 @@ static size_t take_frame(struct connection *connection, const uint8_t *data, siz
     struct connections *all = connection->all;
     struct proto_bytes body;
     size_t taken = 0;
-    enum proto_frame_result result = PROTO_FRAME_BAD_LENGTH;
-    if (length_in_bounds(connection, data, size)) {
-        result = proto_frame_take(data, size, all->options.request_bytes_max, &all->scratch, &body, &taken);
-    }
+    enum proto_frame_result result =
+        proto_frame_take(data, size, all->options.request_bytes_max, &all->scratch, &body, &taken);
     if (result == PROTO_FRAME_PARTIAL) {
         return 0;
     }
