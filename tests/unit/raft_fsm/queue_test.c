@@ -1,0 +1,253 @@
+/* Waiting and handing on: hand_on.c (G1 .. G6) and waiter.c (Q1 .. Q3). */
+#include "fixture.h"
+
+static void a_lock_is_granted_in_order_of_arrival(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    struct client c = open_client(f, 'c', 1000, 0);
+    uint64_t token = acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_EXCLUSIVE, 500);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 500);
+    f->time_ms = 10;
+    assert_int_equal(release(f, &a, "k", token), PROTO_STATUS_OK);
+    const struct proto_reply *reply = wait_ended(f, &c, of_c);
+    assert_int_equal(reply->status, PROTO_STATUS_OK);
+    assert_int_equal(reply->time.ms, 10);
+    assert_true(reply->body.grant.token > token);
+    assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 1);
+    assert_int_equal(release(f, &c, "k", reply->body.grant.token), PROTO_STATUS_OK);
+    assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_OK);
+}
+
+static void a_shared_request_waits_behind_a_queued_exclusive_one(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    struct client c = open_client(f, 'c', 1000, 0);
+    uint64_t token = acquire(f, &a, "k", PROTO_MODE_SHARED);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 500);
+    struct fsm_command command = acquire_command(&c, "k", PROTO_MODE_SHARED, 0);
+    const struct proto_reply *reply = run(f, &command);
+    assert_int_equal(reply->status, PROTO_STATUS_HELD);
+    assert_int_equal(reply->body.holder.token, token);
+    uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_SHARED, 500);
+    assert_int_equal(release(f, &a, "k", token), PROTO_STATUS_OK);
+    token = wait_ended(f, &b, of_b)->body.grant.token;
+    assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 1);
+    assert_int_equal(release(f, &b, "k", token), PROTO_STATUS_OK);
+    assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
+}
+
+static void a_run_of_shared_waiters_is_granted_together(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    uint64_t token = acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t first = enqueue(f, &b, "k", PROTO_MODE_SHARED, 500);
+    uint64_t second = enqueue(f, &b, "k", PROTO_MODE_SHARED, 500);
+    enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 500);
+    enqueue(f, &b, "k", PROTO_MODE_SHARED, 500);
+    assert_int_equal(release(f, &a, "k", token), PROTO_STATUS_OK);
+    assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 2);
+    uint64_t fence = wait_ended(f, &b, first)->body.grant.fence;
+    assert_int_equal(wait_ended(f, &b, second)->body.grant.fence, fence);
+    assert_int_equal(counts(f).waiters, 2);
+}
+
+static void permits_are_handed_on_in_order_even_if_a_later_one_would_fit(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct fsm_command command = permits_command(&a, "k", 2, 3, 0);
+    uint64_t two = run(f, &command)->body.grant.token;
+    command = permits_command(&a, "k", 1, 3, 0);
+    uint64_t one = run(f, &command)->body.grant.token;
+    entry_begin(f);
+    struct fsm_command large = permits_command(&a, "k", 2, 3, 500);
+    entry_add(f, &large);
+    struct fsm_command small = permits_command(&a, "k", 1, 3, 500);
+    entry_add(f, &small);
+    entry_apply(f);
+    assert_int_equal(effects_of(f, FSM_QUEUED), 2);
+    assert_int_equal(release(f, &a, "k", one), PROTO_STATUS_OK);
+    assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 0);
+    assert_int_equal(release(f, &a, "k", two), PROTO_STATUS_OK);
+    assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 2);
+}
+
+static void a_wait_ends_at_its_own_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t waits = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 300);
+    assert_int_equal(fsm_next_due(f->fsm).ms, 300);
+    at(f, 299);
+    assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 0);
+    at(f, 300);
+    assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_TIMED_OUT);
+    assert_int_equal(counts(f).waiters, 0);
+}
+
+static void a_blocking_wait_that_ends_lets_those_behind_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    struct client c = open_client(f, 'c', 1000, 0);
+    acquire(f, &a, "k", PROTO_MODE_SHARED);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 300);
+    uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_SHARED, 900);
+    at(f, 300);
+    assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_TIMED_OUT);
+    assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
+    of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 300);
+    of_c = enqueue(f, &c, "k", PROTO_MODE_SHARED, 300);
+    assert_int_equal(cancel(f, &b, of_b), PROTO_STATUS_OK);
+    assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_CANCELLED);
+    assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
+}
+
+static void cancelling_what_does_not_wait_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 300);
+    assert_int_equal(cancel(f, &a, a.next_request_id - 1), PROTO_STATUS_NOT_FOUND); /* granted */
+    assert_int_equal(cancel(f, &a, of_b), PROTO_STATUS_NOT_FOUND);                  /* of another session */
+    assert_int_equal(cancel(f, &a, 77), PROTO_STATUS_NOT_FOUND);
+    assert_int_equal(counts(f).grants, 1);
+    assert_int_equal(counts(f).waiters, 1);
+    assert_int_equal(cancel(f, &b, of_b), PROTO_STATUS_OK);
+    assert_int_equal(cancel(f, &b, of_b), PROTO_STATUS_NOT_FOUND);
+}
+
+static void a_dead_session_is_never_granted(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 900, 0);
+    struct client b = open_client(f, 'b', 800, 0);
+    struct client c = open_client(f, 'c', 2000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+    uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+    at(f, 900); /* a and b are due in one entry */
+    assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_SESSION_EXPIRED);
+    assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
+}
+
+static void a_wait_that_is_due_is_not_granted_by_what_is_due_before_it(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 500, 0);
+    struct client b = open_client(f, 'b', 5000, 0);
+    struct client c = open_client(f, 'c', 5000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 600);
+    uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_EXCLUSIVE, 900);
+    at(f, 700); /* a's session went at 500, but the entry that says so came after b had waited enough */
+    assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_TIMED_OUT);
+    assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
+}
+
+static void the_queue_is_bounded_by_name(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    f->unchecked = true;
+    unsigned queued = 0;
+    for (unsigned i = 0; queued < FSM_WAITERS_PER_LOCK_MAX; i++) {
+        struct client b = {.next_request_id = 1};
+        memcpy(b.digest, &i, sizeof i);
+        b.digest[15] = 1;
+        struct fsm_command open = open_command(&b, 1000000, 0);
+        b.session_id = run(f, &open)->body.session.session_id;
+        entry_begin(f);
+        for (unsigned j = 0; j < FSM_WINDOW_REPLIES_MAX && queued < FSM_WAITERS_PER_LOCK_MAX; j++, queued++) {
+            struct fsm_command command = acquire_command(&b, "k", PROTO_MODE_SHARED, 500000);
+            entry_add(f, &command);
+        }
+        entry_apply(f);
+        assert_true(effects_of(f, FSM_QUEUED) > 0);
+    }
+    struct fsm_command command = acquire_command(&a, "k", PROTO_MODE_SHARED, 500);
+    const struct proto_reply *reply = run(f, &command);
+    assert_int_equal(reply->status, PROTO_STATUS_LIMIT_REACHED);
+    assert_true(reply->body.refusal.retry_after_ms > 0);
+    assert_true(reply->body.refusal.detail.size > 0);
+}
+
+/* G4: a crowd of shared waiters is granted over several entries, none lost, none twice, none overtaken. */
+static void a_crowd_is_granted_in_portions(void **state)
+{
+    struct fixture *f = *state;
+    enum { SESSIONS = 10, EACH = 1000 };
+    struct client a = open_client(f, 'a', 1000000, 0);
+    uint64_t token = acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    f->unchecked = true;
+    struct client crowd[SESSIONS];
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        crowd[i] = open_client(f, (char)('b' + i), 1000000, 0);
+        entry_begin(f);
+        for (unsigned j = 0; j < EACH; j++) {
+            struct fsm_command command = acquire_command(&crowd[i], "k", PROTO_MODE_SHARED, 500000);
+            entry_add(f, &command);
+        }
+        entry_apply(f);
+    }
+    assert_int_equal(release(f, &a, "k", token), PROTO_STATUS_OK);
+    size_t granted = effects_of(f, FSM_WAIT_ENDED);
+    assert_true(granted > 1 && granted < SESSIONS * EACH);
+    assert_int_equal(fsm_next_due(f->fsm).ms, f->time_ms);
+    fsm_check_invariants(f->fsm);
+    /* Who comes now does not overtake them. */
+    struct fsm_command late = acquire_command(&a, "k", PROTO_MODE_SHARED, 0);
+    assert_int_equal(run(f, &late)->status, PROTO_STATUS_HELD);
+    granted += effects_of(f, FSM_WAIT_ENDED);
+    /* A state restored in between goes on alike. */
+    struct proto_buffer stream;
+    struct proto_error error = {0};
+    proto_buffer_init(&stream, SIZE_MAX);
+    snapshot_of(f->fsm, 100000, &stream);
+    fsm_free(f->follower);
+    f->follower = restore_of(stream.data, stream.size, SIZE_MAX, &error);
+    assert_non_null(f->follower);
+    proto_buffer_done(&stream);
+    while (counts(f).waiters > 0) {
+        at(f, f->time_ms);
+        assert_true(effects_of(f, FSM_WAIT_ENDED) > 0);
+        granted += effects_of(f, FSM_WAIT_ENDED);
+        assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+    }
+    assert_int_equal(granted, SESSIONS * EACH);
+    assert_int_equal(query_lock(f, "k").body.lock.holders_count, SESSIONS * EACH);
+    assert_int_equal(fsm_next_due(f->fsm).ms, 1000000);
+    fsm_check_invariants(f->fsm);
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_set_up, fixture_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_lock_is_granted_in_order_of_arrival),
+        TEST(a_shared_request_waits_behind_a_queued_exclusive_one),
+        TEST(a_run_of_shared_waiters_is_granted_together),
+        TEST(permits_are_handed_on_in_order_even_if_a_later_one_would_fit),
+        TEST(a_wait_ends_at_its_own_deadline),
+        TEST(a_blocking_wait_that_ends_lets_those_behind_pass),
+        TEST(cancelling_what_does_not_wait_changes_nothing),
+        TEST(a_dead_session_is_never_granted),
+        TEST(a_wait_that_is_due_is_not_granted_by_what_is_due_before_it),
+        TEST(the_queue_is_bounded_by_name),
+        TEST(a_crowd_is_granted_in_portions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
