@@ -1,128 +1,16 @@
 /* Settings: every key from every source, the precedence, and every mistake by name. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "config_harness.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include "node/config.h"
-#include "node/logger.h"
-
-static struct config config;
-static struct config_errors errors;
-static char path[64];
-
-/* A good and a bad value for each key, and how the good one reads back. */
-static const struct {
-    const char *name;
-    const char *good;
-    const char *bad;
-} samples[] = {
-    {"node-id", "7", "0"},
-    {"cluster", "blue", "two words"},
-    {"data-dir", "/tmp/x", ""},
-    {"shutdown-timeout", "7s", "7"},
-    {"listen", "[::1]:80", "::1:80"},
-    {"connections-max", "5", "1000001"},
-    {"connection-queue-max", "2MiB", "2MB"},
-    {"queue-total-max", "1GiB", "1TiB"},
-    {"connection-requests-max", "9", "-1"},
-    {"requests-max", "10", "1e3"},
-    {"request-rate-max", "100", "100/s"},
-    {"client-heartbeat", "2s", "2 s"},
-    {"hello-timeout", "3s", "3h"},
-    {"idle-timeout", "2m", "500ms"},
-    {"frame-timeout", "1500ms", "1.5s"},
-    {"client-tcp-timeout", "4s", "0s"},
-    {"peer-listen", "localhost:7600", "localhost"},
-    {"peers", "1=a:1/a:2,7=b:1/b:2", "1=a:1"},
-    {"election-timeout", "900ms", "10ms"},
-    {"heartbeat", "50ms", "1us"},
-    {"snapshot-after", "1GiB", "1"},
-    {"log-trailing", "0B", "-1B"},
-    {"log-segment", "1MiB", "1KiB"},
-    {"log-cache", "8MiB", "8Mib"},
-    {"entries-in-flight", "12", "0"},
-    {"peer-queue-max", "3MiB", "1MiB"},
-    {"peer-connect-timeout", "800ms", "800 ms"},
-    {"peer-tcp-timeout", "2500ms", "99h"},
-    {"proposals-in-flight", "3", "65"},
-    {"batch-bytes", "32KiB", "193KiB"},
-    {"renew-delay", "0ms", "21ms"},
-    {"clock-step-max", "50ms", "2s"},
-    {"digest-every", "10", "0"},
-    {"check-invariants", "on", "yes"},
-    {"log-level", "debug", "loud"},
-    {"log-format", "json", "xml"},
-};
-enum { SAMPLES_COUNT = sizeof(samples) / sizeof(samples[0]) };
 
 static char *const no_environment[] = {NULL};
-
-static int reset(void **state)
-{
-    (void)state;
-    memset(&config, 0xA5, sizeof(config));
-    memset(&errors, 0, sizeof(errors));
-    config_defaults(&config);
-    return 0;
-}
-
-static int file_create(void **state)
-{
-    (void)state;
-    (void)snprintf(path, sizeof(path), "/tmp/lockstep-config-XXXXXX");
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int file_remove(void **state)
-{
-    (void)state;
-    return unlink(path);
-}
-
-static void write_file(const char *text)
-{
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void read_text(const char *text)
-{
-    (void)reset(NULL);
-    write_file(text);
-    config_read_file(&config, path, &errors);
-}
-
-/* The only error begins with the file's name and `tail`. */
-static void assert_file_error(const char *text, const char *tail)
-{
-    char expected[CONFIG_ERROR_BYTES_MAX];
-    read_text(text);
-    (void)snprintf(expected, sizeof(expected), "%s%s", path, tail);
-    assert_int_equal(errors.count, 1);
-    assert_string_equal(errors.text[0], expected);
-}
-
-static const char *value_of(enum config_key key)
-{
-    static char text[8192];
-    return config_value_text(&config, key, text, sizeof(text));
-}
 
 static void the_samples_of_this_test_cover_the_table(void **state)
 {
     (void)state;
-    assert_int_equal(SAMPLES_COUNT, CONFIG_KEYS_COUNT);
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         assert_string_equal(samples[i].name, config_key_name((enum config_key)i));
         assert_int_equal(config_key_find(samples[i].name), i);
     }
@@ -131,7 +19,7 @@ static void the_samples_of_this_test_cover_the_table(void **state)
 static void every_key_is_read_from_the_file(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         char text[256];
         (void)snprintf(text, sizeof(text), "# a comment\n[%s]\n%s = %s\n", config_key_section((enum config_key)i),
                        samples[i].name, samples[i].good);
@@ -146,7 +34,7 @@ static void every_key_is_read_from_the_file(void **state)
 static void every_key_is_read_from_the_environment(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         char name[64];
         char text[256];
         char other[] = "LOCKSTEP_OTHER=1";
@@ -165,7 +53,7 @@ static void every_key_is_read_from_the_environment(void **state)
 static void every_key_is_read_from_a_flag(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         char program[] = "lockstepd";
         char flag[64];
         char value[128];
@@ -189,7 +77,7 @@ static void every_key_is_read_from_a_flag(void **state)
 static void every_bad_value_is_refused_by_name_with_what_is_allowed(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
+    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         char before[8192];
         char quoted[128];
         (void)reset(NULL);
@@ -302,55 +190,6 @@ static void a_bad_list_of_peers_is_refused_by_what_is_wrong(void **state)
     (void)reset(NULL);
     assert_false(config_set(&config, CONFIG_KEY_peers, many, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors));
     assert_non_null(strstr(errors.text[0], "more than 15 nodes"));
-}
-
-static void mistakes_in_a_file_are_named_with_their_line(void **state)
-{
-    (void)state;
-    assert_file_error("[node]\n\nnode-idd = 1\n", ":3: there is no setting \"node-idd\"; see lockstepd --help");
-    assert_file_error("node-id = 1\n", ":1: node-id stands before any section; it belongs under [node]");
-    assert_file_error("[nodes]\nnode-id = 1\n", ":2: there is no section [nodes]; node-id belongs under [node]");
-    assert_file_error("[log]\nnode-id = 1\n", ":2: node-id stands under [log]; it belongs under [node]");
-    assert_file_error("[node]\nnode-id = 1\nnode-id = 2\n", ":3: node-id was given in line 2 already");
-    assert_file_error("[node]\nnode-id = one\n",
-                      ":2: node-id: \"one\" is no whole number; allowed: 1 to 9223372036854775807");
-    assert_file_error("[node]\nnode-id\n",
-                      ":2: this is no line of a settings file; allowed: [section], key = value, # comment");
-    assert_file_error("[node\n", ":1: this is no line of a settings file; allowed: [section], key = value, # comment");
-    assert_file_error("[node]\ndata-dir = /a\n /b\n",
-                      ":3: an indented line continues the value before it, and data-dir has only one line");
-}
-
-static void all_mistakes_of_a_file_are_told(void **state)
-{
-    (void)state;
-    read_text("[node]\nnode-id = x\nno-such = 1\n[clients]\nlisten = y\n");
-    assert_int_equal(errors.count, 3);
-    assert_non_null(strstr(errors.text[0], ":2: ") != NULL ? errors.text[0] : strstr(errors.text[1], ":2: "));
-    assert_non_null(strstr(errors.text[2], ":5: listen"));
-}
-
-/* inih cuts such a line without a word: the rest would be lost, or read as another setting. */
-static void a_line_that_is_too_long_is_refused(void **state)
-{
-    char text[512] = "[node]\ndata-dir = /";
-    (void)state;
-    memset(text + strlen(text), 'x', 300);
-    strcat(text, "\nnode-id = 3\n");
-    read_text(text);
-    assert_int_equal(errors.count, 1);
-    assert_non_null(strstr(errors.text[0], ":2: the line is longer than 198 bytes"));
-    assert_string_equal(config.data_dir.text, "");
-    assert_int_equal(config.node_id, 3);
-}
-
-static void a_missing_file_is_an_error(void **state)
-{
-    (void)state;
-    config_read_file(&config, "/nonexistent/lockstepd.conf", &errors);
-    assert_int_equal(errors.count, 1);
-    assert_string_equal(errors.text[0],
-                        "/nonexistent/lockstepd.conf: the file can not be read: No such file or directory");
 }
 
 static enum config_action load(const char *const *flags, char *const *environment)
@@ -483,123 +322,6 @@ static void actions_are_read_from_flags(void **state)
     assert_int_equal(load((const char *const[]){"--print=table", NULL}, no_environment), CONFIG_PRINT_TABLE);
 }
 
-/* What --check-config prints is a settings file that means the same. */
-static void printed_settings_read_back_as_the_same(void **state)
-{
-    struct config before;
-    (void)state;
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
-        assert_true(config_set(&config, (enum config_key)i, samples[i].good, (struct config_origin){CONFIG_FLAG, 0}, "x",
-                               &errors));
-    }
-    before = config;
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    config_print(&config, file);
-    assert_int_equal(fclose(file), 0);
-    (void)reset(NULL);
-    config_read_file(&config, path, &errors);
-    assert_int_equal(errors.count, 0);
-    for (unsigned i = 0; i < SAMPLES_COUNT; i++) {
-        char expected[8192];
-        (void)snprintf(expected, sizeof(expected), "%s", config_value_text(&before, (enum config_key)i, expected, sizeof(expected)));
-        assert_string_equal(value_of((enum config_key)i), samples[i].good);
-        assert_int_equal(config.origins[i].source, CONFIG_FILE);
-    }
-}
-
-static char *printed(void (*print)(FILE *out))
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    assert_non_null(out);
-    print(out);
-    assert_int_equal(fclose(out), 0);
-    return text;
-}
-
-static void help_names_every_flag_with_its_default_and_what_is_allowed(void **state)
-{
-    char *help = printed(config_print_help);
-    (void)state;
-    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
-        char flag[80];
-        (void)snprintf(flag, sizeof(flag), "      --%s=VALUE", samples[i].name);
-        assert_non_null(strstr(help, flag));
-    }
-    assert_non_null(strstr(help, "--dev"));
-    assert_non_null(strstr(help, "Default: 127.0.0.1:7400."));
-    assert_non_null(strstr(help, "Allowed: 50ms to 1m."));
-    free(help);
-}
-
-/* deploy/lockstepd.conf is what --print=sample prints, and reading it changes nothing. */
-static void the_sample_file_is_up_to_date_and_holds_only_comments(void **state)
-{
-    const char *source = getenv("LOCKSTEP_SOURCE_DIR");
-    char sample_path[1024];
-    char *sample = printed(config_print_sample);
-    char *deployed = calloc(1, strlen(sample) + 2);
-    (void)state;
-    assert_non_null(deployed);
-    (void)snprintf(sample_path, sizeof(sample_path), "%s/deploy/lockstepd.conf", source != NULL ? source : ".");
-    FILE *file = fopen(sample_path, "re");
-    assert_non_null(file);
-    (void)fread(deployed, 1, strlen(sample) + 1, file);
-    (void)fclose(file);
-    if (strcmp(deployed, sample) != 0) {
-        fail_msg("%s is out of date: lockstepd --print=sample >%s", sample_path, sample_path);
-    }
-    config_read_file(&config, sample_path, &errors);
-    assert_int_equal(errors.count, 0);
-    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
-        assert_int_equal(config.origins[i].source, CONFIG_DEFAULT);
-    }
-    free(deployed);
-    free(sample);
-}
-
-/* With each comment sign before a setting taken away, the sample is a file that is right. */
-static void the_sample_file_is_right_once_it_is_filled_in(void **state)
-{
-    char *sample = printed(config_print_sample);
-    char *text = calloc(1, strlen(sample) + 1);
-    size_t used = 0;
-    (void)state;
-    assert_non_null(text);
-    for (const char *at = sample; *at != '\0'; at++) {
-        bool begins = at == sample || at[-1] == '\n';
-        bool setting = begins && *at == '#' && (at[1] != ' ' || strncmp(at, "#    ", 5) == 0);
-        if (!setting) {
-            text[used++] = *at;
-        }
-    }
-    read_text(text);
-    if (errors.count > 0) {
-        fail_msg("%s", errors.text[0]);
-    }
-    for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
-        assert_int_equal(config.origins[i].source, CONFIG_FILE);
-    }
-    config_check(&config, &errors);
-    assert_int_equal(errors.count, 0);
-    free(text);
-    free(sample);
-}
-
-static void the_table_has_a_row_for_every_setting(void **state)
-{
-    char *table = printed(config_print_table);
-    unsigned rows = 0;
-    (void)state;
-    for (const char *at = table; *at != '\0'; at++) {
-        rows += *at == '\n';
-    }
-    assert_int_equal(rows, CONFIG_KEYS_COUNT + 2);
-    free(table);
-}
-
 static void more_mistakes_than_are_kept_are_counted(void **state)
 {
     (void)state;
@@ -623,10 +345,6 @@ int main(void)
         TEST(a_cluster_is_a_name_that_is_hashed_or_a_number),
         TEST(a_list_of_peers_is_taken_apart),
         TEST(a_bad_list_of_peers_is_refused_by_what_is_wrong),
-        TEST(mistakes_in_a_file_are_named_with_their_line),
-        TEST(all_mistakes_of_a_file_are_told),
-        TEST(a_line_that_is_too_long_is_refused),
-        TEST(a_missing_file_is_an_error),
         TEST(a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default),
         TEST(what_is_overridden_is_checked_all_the_same),
         TEST(unknown_flags_variables_and_arguments_are_named),
@@ -634,11 +352,6 @@ int main(void)
         TEST(settings_that_contradict_each_other_are_refused),
         TEST(dev_needs_nothing_else),
         TEST(actions_are_read_from_flags),
-        TEST(printed_settings_read_back_as_the_same),
-        TEST(help_names_every_flag_with_its_default_and_what_is_allowed),
-        TEST(the_sample_file_is_up_to_date_and_holds_only_comments),
-        TEST(the_sample_file_is_right_once_it_is_filled_in),
-        TEST(the_table_has_a_row_for_every_setting),
         TEST(more_mistakes_than_are_kept_are_counted),
     };
     return cmocka_run_group_tests_name("config", tests, file_create, file_remove);

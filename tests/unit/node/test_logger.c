@@ -11,15 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "node/logger.h"
+#include "random.h"
 
 /* 2025-03-01T12:00:00.007Z */
 #define WALL_MS 1740830400007ULL
 
 static char line[LOGGER_LINE_BYTES_MAX + 1];
+static uint64_t seed;
 
 static const char *format(enum logger_format form, const struct logger_field *fields, size_t count)
 {
@@ -86,9 +87,9 @@ static void a_json_line_is_json_whatever_the_value(void **state)
     (void)state;
     for (unsigned round = 0; round < 2000; round++) {
         char value[40];
-        size_t size = (size_t)rand() % (sizeof(value) - 1);
+        size_t size = (size_t)random_next(&seed) % (sizeof(value) - 1);
         for (size_t i = 0; i < size; i++) {
-            value[i] = (char)(1 + rand() % 255);
+            value[i] = (char)(1 + random_next(&seed) % 255);
         }
         value[size] = '\0';
         json_error_t error;
@@ -266,7 +267,7 @@ static void a_repeated_event_is_limited_and_counted(void **state)
 
 int main(int argc, char **argv)
 {
-    unsigned seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)time(NULL);
+    seed = random_begin(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_time_level_event_and_fields),
         cmocka_unit_test(a_value_can_begin_neither_a_line_nor_a_field),
@@ -279,7 +280,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stalled_reader_loses_lines_and_is_told_how_many),
         cmocka_unit_test(a_repeated_event_is_limited_and_counted),
     };
-    (void)printf("seed %u; the same run again: %s %u\n", seed, argv[0], seed);
-    srand(seed);
     return cmocka_run_group_tests_name("logger", tests, NULL, NULL);
 }
