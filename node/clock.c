@@ -25,7 +25,7 @@ void cluster_clock_stop(struct cluster_clock *clock)
 }
 
 /* K3. A turn that comes after a stall may not pass either: what was sent to this node during the stall may still lie
- * unread in its sockets. */
+ * unread in its sockets, so what the next turn has received is waited for. */
 static bool may_pass(const struct cluster_clock *clock, uint64_t limit_ms, bool stalled, uint64_t received,
                      uint64_t proposed)
 {
@@ -48,9 +48,9 @@ void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, u
     clock->counted_to = now;
     if (clock->time.ms < limit_ms && next_ms >= limit_ms && !may_pass(clock, limit_ms, stalled, received, proposed)) {
         clock->time.ms = limit_ms - 1;
-        if (clock->stands_before_ms != limit_ms) {
+        if (clock->stands_before_ms != limit_ms || clock->waits_for == CLUSTER_CLOCK_NEXT_TURN) {
             clock->stands_before_ms = limit_ms;
-            clock->waits_for = received;
+            clock->waits_for = stalled ? CLUSTER_CLOCK_NEXT_TURN : received;
         }
         return;
     }

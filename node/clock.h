@@ -27,6 +27,9 @@ struct cluster_clock {
     uint64_t waits_for;           /* how many requests must have been proposed before it may pass that limit */
 };
 
+/* waits_for: as many as the next turn will have received. */
+#define CLUSTER_CLOCK_NEXT_TURN UINT64_MAX
+
 void cluster_clock_init(struct cluster_clock *clock, unsigned step_ms_max);
 /* This node serves from now on: count on from the state machine's time. */
 void cluster_clock_start(struct cluster_clock *clock, struct cluster_time from, struct local_time now);

@@ -292,7 +292,8 @@ static struct local_time clock_deadline(const struct core *core)
     if (!core->serving || core->next_due_ms == UINT64_MAX || clock->time.ms >= core->next_due_ms) {
         return LOCAL_TIME_NEVER; /* what is due is on its way, or waits for an apply or proposer_deadline() */
     }
-    if (cluster_clock_stands(clock) && core->proposer.left < clock->waits_for) {
+    if (cluster_clock_stands(clock) && clock->waits_for != CLUSTER_CLOCK_NEXT_TURN &&
+        core->proposer.left < clock->waits_for) {
         return LOCAL_TIME_NEVER; /* it waits for room in flight: an apply comes first */
     }
     uint64_t limit_ms = proposer_clock_limit(core);

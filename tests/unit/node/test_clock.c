@@ -1,0 +1,356 @@
+/* Cluster time: the clock by itself (K1..K3 of clock.h), and expiry through the core (C4). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "raft_fsm/entry.h"
+#include "test_core_harness.h"
+
+static struct local_time at(uint64_t ms)
+{
+    return (struct local_time){ms};
+}
+
+/* ---- the clock by itself ---- */
+
+static void it_never_outruns_real_time_nor_goes_back(void **state)
+{
+    (void)state;
+    unsigned seed = (unsigned)time(NULL);
+    if (getenv("LOCKSTEP_TEST_SEED") != NULL) {
+        seed = (unsigned)strtoul(getenv("LOCKSTEP_TEST_SEED"), NULL, 10);
+    }
+    print_message("seed %u\n", seed);
+    struct cluster_clock clock;
+    cluster_clock_init(&clock, 100);
+    uint64_t real_us = 5000 * 1000 + (uint64_t)(seed % 1000);
+    uint64_t start_us = real_us;
+    cluster_clock_start(&clock, (struct cluster_time){700}, at(real_us / 1000));
+    uint64_t before_ms = 700;
+    for (int i = 0; i < 100000; i++) {
+        real_us += (uint64_t)(rand_r(&seed) % 3000);
+        uint64_t limit_ms = rand_r(&seed) % 4 == 0 ? clock.time.ms + (uint64_t)(rand_r(&seed) % 3) : UINT64_MAX;
+        uint64_t received = (uint64_t)(rand_r(&seed) % 2);
+        cluster_clock_advance(&clock, at(real_us / 1000), limit_ms, received, 0);
+        assert_true(clock.time.ms >= before_ms);
+        assert_true((clock.time.ms - 700) * 1000 <= real_us - start_us);
+        before_ms = clock.time.ms;
+    }
+}
+
+static void it_counts_all_the_time_of_a_node_that_keeps_turning(void **state)
+{
+    (void)state;
+    struct cluster_clock clock;
+    cluster_clock_init(&clock, 100);
+    cluster_clock_start(&clock, (struct cluster_time){0}, at(1000));
+    for (uint64_t ms = 1001; ms <= 11001; ms += 50) {
+        cluster_clock_advance(&clock, at(ms), UINT64_MAX, 0, 0);
+    }
+    assert_int_equal(clock.time.ms, 10000);
+}
+
+static void one_turn_counts_at_most_the_step(void **state)
+{
+    (void)state;
+    struct cluster_clock clock;
+    cluster_clock_init(&clock, 100);
+    cluster_clock_start(&clock, (struct cluster_time){0}, at(1000));
+    cluster_clock_advance(&clock, at(61000), UINT64_MAX, 0, 0);
+    assert_int_equal(clock.time.ms, 100);
+    cluster_clock_advance(&clock, at(61010), UINT64_MAX, 0, 0);
+    assert_int_equal(clock.time.ms, 110);
+}
+
+static void it_stands_before_a_limit_until_what_was_received_is_proposed(void **state)
+{
+    (void)state;
+    struct cluster_clock clock;
+    cluster_clock_init(&clock, 100);
+    cluster_clock_start(&clock, (struct cluster_time){0}, at(999));
+    cluster_clock_advance(&clock, at(1090), 100, 7, 7);
+    assert_int_equal(clock.time.ms, 90);
+    cluster_clock_advance(&clock, at(1105), 100, 9, 7);
+    assert_int_equal(clock.time.ms, 99);
+    assert_true(cluster_clock_stands(&clock));
+    cluster_clock_advance(&clock, at(1110), 100, 10, 8);
+    assert_int_equal(clock.time.ms, 99);
+    /* The two that were there when it got to the limit are out; those that came since do not hold it up. */
+    cluster_clock_advance(&clock, at(1112), 100, 20, 9);
+    assert_int_equal(clock.time.ms, 101);
+    assert_false(cluster_clock_stands(&clock));
+}
+
+static void it_does_not_pass_a_limit_in_the_turn_after_a_stall(void **state)
+{
+    (void)state;
+    struct cluster_clock clock;
+    cluster_clock_init(&clock, 100);
+    cluster_clock_start(&clock, (struct cluster_time){0}, at(999));
+    cluster_clock_advance(&clock, at(60000), 50, 0, 0);
+    assert_int_equal(clock.time.ms, 49);
+    cluster_clock_advance(&clock, at(60001), 50, 0, 0);
+    assert_int_equal(clock.time.ms, 50);
+}
+
+/* ---- through the core ---- */
+
+static int setup(void **state)
+{
+    *state = harness_create(NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    harness_destroy(*state);
+    return 0;
+}
+
+static struct fsm_entry_reader entry_of(struct harness *h, unsigned i)
+{
+    struct fsm_entry_reader reader;
+    struct proto_error error;
+    assert_true(i < h->entries_count);
+    assert_true(fsm_entry_open(&reader, h->entries[i].data, h->entries[i].size, &error));
+    return reader;
+}
+
+/* Turn as a loop would, at core_deadline(), until `ms` have passed. @return the number of turns. */
+static unsigned drive(struct harness *h, uint64_t ms)
+{
+    uint64_t end_ms = h->now.ms + ms;
+    unsigned turns = 0;
+    while (h->now.ms < end_ms) {
+        struct local_time next = core_deadline(h->core);
+        uint64_t to_ms = next.ms < end_ms ? next.ms : end_ms;
+        harness_turn(h, to_ms > h->now.ms ? to_ms - h->now.ms : 0);
+        harness_commit(h);
+        turns++;
+        assert_true(turns < 100000);
+    }
+    return turns;
+}
+
+static bool alive(struct harness *h, uint64_t session)
+{
+    static struct proto_rows rows;
+    struct proto_request get = {.kind = PROTO_SESSION_GET, .id = 1, .stale = true};
+    get.body.session_get.session_id = session;
+    struct proto_reply reply = {0};
+    fsm_query(h->core->fsm, &get, &rows, &reply);
+    return reply.status == PROTO_STATUS_OK;
+}
+
+static void a_session_expires_at_its_deadline_and_its_connection_hears(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    uint64_t deadline_ms = fsm_time(h->core->fsm).ms + 1000;
+    harness_turn(h, 0);
+    while (h->entries_count == 0) {
+        assert_true(h->now.ms < 1000 + 2000);
+        h->now = core_deadline(h->core);
+        harness_turn(h, 0);
+    }
+    struct fsm_entry_reader entry = entry_of(h, 0);
+    assert_int_equal(entry.count, 0);
+    assert_int_equal(entry.time.ms, deadline_ms);
+    assert_true(h->now.ms <= 1000 + 1000 + 2);
+    assert_true(alive(h, session));
+    harness_commit(h);
+    assert_false(alive(h, session));
+    struct proto_event ended = harness_expect_event(h, c, PROTO_EVENT_SESSION_ENDED);
+    assert_int_equal(ended.session_id, session);
+    assert_int_equal(ended.reason, PROTO_END_EXPIRED);
+    drive(h, 100);
+    assert_int_equal(core_deadline(h->core).ms, UINT64_MAX); /* nothing is ahead */
+}
+
+static void waiting_for_a_deadline_takes_few_turns(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 10000);
+    unsigned turns = drive(h, 9900);
+    assert_true(alive(h, session));
+    assert_true(turns <= 9900 / 50 + 5);
+    (void)drive(h, 150);
+    assert_false(alive(h, session));
+}
+
+/* C4: the renewal arrives in the very turn in which the deadline passes. */
+static void a_renewal_received_before_expiry_is_proposed_counts(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    (void)drive(h, 990);
+    struct proto_request renew = harness_renew(1, session, 5);
+    harness_send(h, c, &renew);
+    harness_turn(h, 15); /* the loop was slow: the deadline lies behind */
+    assert_int_equal(h->entries_count, 1);
+    assert_int_equal(entry_of(h, 0).count, 1);
+    assert_true(entry_of(h, 0).time.ms < 1000);
+    harness_commit(h);
+    (void)harness_expect(h, c, 5, PROTO_STATUS_OK);
+    (void)drive(h, 900);
+    assert_true(alive(h, session));
+}
+
+/* The disk stalls, so that the renewals can not even be proposed in time. */
+static void a_renewal_that_waits_for_a_slow_disk_counts(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 300);
+    uint64_t other = harness_session(h, c, 2, 60000);
+    (void)drive(h, 200);
+    /* Fill the pipeline. */
+    for (uint64_t id = 1; id <= 8; id++) {
+        char key[8];
+        (void)snprintf(key, sizeof(key), "k%d", (int)id);
+        struct proto_request acquire = harness_acquire(2, other, id, key, 0);
+        harness_send(h, c, &acquire);
+        harness_turn(h, 1);
+    }
+    assert_int_equal(h->entries_count, 4);
+    struct proto_request renew = harness_renew(1, session, 5);
+    harness_send(h, c, &renew);
+    for (int i = 0; i < 200; i++) {
+        harness_turn(h, 10); /* two seconds without a commit */
+    }
+    assert_int_equal(h->entries_count, 4);
+    harness_commit(h);
+    harness_settle(h);
+    assert_true(alive(h, session));
+}
+
+/* The process was stopped for a minute; what its clients sent meanwhile is read one turn later. */
+static void a_stopped_process_expires_nobody_who_renewed(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    (void)drive(h, 950);
+    harness_turn(h, 60000);
+    assert_int_equal(h->entries_count, 0);
+    struct proto_request renew = harness_renew(1, session, 5);
+    harness_send(h, c, &renew);
+    harness_turn(h, 1);
+    harness_commit(h);
+    (void)harness_expect(h, c, 5, PROTO_STATUS_OK);
+    assert_true(alive(h, session));
+}
+
+static void a_busy_node_still_expires_the_dead(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t dead = harness_session(h, c, 1, 500);
+    uint64_t busy = harness_session(h, c, 2, 60000);
+    uint64_t begin_ms = h->now.ms;
+    for (uint64_t id = 1; alive(h, dead); id++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "k%d", (int)id);
+        struct proto_request acquire = harness_acquire(2, busy, id, key, 0);
+        acquire.ack_floor = id - 1;
+        harness_send(h, c, &acquire);
+        harness_turn(h, 1);
+        harness_commit_some(h, 1);
+        assert_true(h->now.ms - begin_ms < 600);
+    }
+    assert_true(h->now.ms - begin_ms >= 500);
+}
+
+static void a_long_commit_keeps_one_expiry_under_way(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    (void)harness_session(h, c, 1, 500);
+    (void)harness_session(h, c, 2, 502);
+    for (int i = 0; i < 100; i++) {
+        harness_turn(h, 10);
+    }
+    assert_int_equal(h->entries_count, 1);
+    assert_true(core_deadline(h->core).ms > h->now.ms);
+}
+
+static void thousands_that_are_due_at_once_go_in_portions(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    enum { SESSIONS = 2500 };
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        struct proto_request open = harness_open(0, i + 1, 1000);
+        memcpy(open.secret, &i, sizeof(i));
+        open.secret[15] = 1;
+        harness_send(h, c, &open);
+        if (i % 500 == 0) {
+            harness_turn(h, 0);
+            harness_commit(h);
+        }
+    }
+    harness_settle(h);
+    struct fsm_counts counts;
+    fsm_counts(h->core->fsm, &counts);
+    assert_int_equal(counts.sessions, SESSIONS);
+    uint64_t entries = harness_counts(h).entries_proposed;
+    (void)drive(h, 1100);
+    fsm_counts(h->core->fsm, &counts);
+    assert_int_equal(counts.sessions, 0);
+    entries = harness_counts(h).entries_proposed - entries;
+    assert_true(entries >= 3 && entries <= 20);
+}
+
+static void time_without_a_leader_is_not_counted(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    (void)drive(h, 400);
+    uint64_t other = harness_session(h, c, 2, 5000); /* an entry that tells the time */
+    (void)other;
+    harness_follow(h, 2);
+    h->now.ms += 60000;
+    harness_turn(h, 0);
+    harness_lead(h);
+    (void)drive(h, 590);
+    assert_true(alive(h, session));
+    (void)drive(h, 20);
+    assert_false(alive(h, session));
+}
+
+#define CORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_never_outruns_real_time_nor_goes_back),
+        cmocka_unit_test(it_counts_all_the_time_of_a_node_that_keeps_turning),
+        cmocka_unit_test(one_turn_counts_at_most_the_step),
+        cmocka_unit_test(it_stands_before_a_limit_until_what_was_received_is_proposed),
+        cmocka_unit_test(it_does_not_pass_a_limit_in_the_turn_after_a_stall),
+        CORE_TEST(a_session_expires_at_its_deadline_and_its_connection_hears),
+        CORE_TEST(waiting_for_a_deadline_takes_few_turns),
+        CORE_TEST(a_renewal_received_before_expiry_is_proposed_counts),
+        CORE_TEST(a_renewal_that_waits_for_a_slow_disk_counts),
+        CORE_TEST(a_stopped_process_expires_nobody_who_renewed),
+        CORE_TEST(a_busy_node_still_expires_the_dead),
+        CORE_TEST(a_long_commit_keeps_one_expiry_under_way),
+        CORE_TEST(thousands_that_are_due_at_once_go_in_portions),
+        CORE_TEST(time_without_a_leader_is_not_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
