@@ -176,12 +176,10 @@ static void join(struct fsm *fsm, const struct grant *found, const struct proto_
     struct lock *lock = fsm_lock_change(fsm, found->lock);
     struct grant *grant = (struct grant *)(uintptr_t)found;
     grant->holds++;
-    if (body->ttl_ms > 0 && grant->own_deadline_ms != FSM_NEVER) { /* L4 */
-        uint64_t deadline_ms = fsm_deadline_after(fsm, body->ttl_ms);
-        if (deadline_ms > grant->own_deadline_ms) {
-            grant->own_deadline_ms = deadline_ms;
-            fsm_timer_set(fsm, &grant->timer, FSM_TIMER_GRANT);
-        }
+    uint64_t deadline_ms = fsm_deadline_after(fsm, body->ttl_ms);
+    if (deadline_ms > grant->own_deadline_ms) { /* L4: never, if it has no own lease; and a ttl of 0 asks for none */
+        grant->own_deadline_ms = deadline_ms;
+        fsm_timer_set(fsm, &grant->timer, FSM_TIMER_GRANT);
     }
     if (body->has_value) {
         fsm_lock_put_value(fsm, lock, body->value.data, body->value.size);

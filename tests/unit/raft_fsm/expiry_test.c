@@ -72,12 +72,46 @@ static void a_dead_session_before_its_turn_answers_nothing_and_keeps_its_locks_c
     assert_int_equal(effect(f, base + 1)->reply.status, PROTO_STATUS_HELD);
     assert_int_equal(effect(f, base + 1)->reply.body.holder.remaining_ms, 0);
     assert_false(effect(f, base + 2)->reply.body.session.resumed);
-    assert_int_not_equal(effect(f, base + 2)->reply.body.session.session_id, late.session_id);
+    assert_int_equal(effect(f, base + 2)->reply.body.session.session_id, other.session_id + 1);
     fsm_check_invariants(f->fsm);
     wants = acquire_command(&other, "k", PROTO_MODE_EXCLUSIVE, 0);
     assert_int_equal(run(f, &wants)->status, PROTO_STATUS_OK); /* this entry had its expiry first */
     fsm_check_invariants(f->fsm);
     assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+}
+
+/* X3, for grants and waits: their sessions live, their own deadlines have passed, their turn has not come. */
+static void a_dead_grant_or_wait_before_its_turn_is_dead_all_the_same(void **state)
+{
+    struct fixture *f = *state;
+    f->unchecked = true;
+    open_many(f, FSM_EXPIRIES_PER_ENTRY, 500);
+    struct client a = open_client(f, 'a', 5000, 0);
+    struct client b = open_client(f, 'b', 5000, 0);
+    struct fsm_command own = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, 0);
+    own.body.lock_acquire.ttl_ms = 500;
+    uint64_t token = run(f, &own)->body.grant.token;
+    acquire(f, &a, "l", PROTO_MODE_EXCLUSIVE);
+    uint64_t waits = enqueue(f, &b, "l", PROTO_MODE_EXCLUSIVE, 500);
+    f->time_ms = 500;
+    entry_begin(f);
+    struct fsm_command command = release_command(&a, "k", token);
+    entry_add(f, &command);
+    command = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, 0);
+    command.body.lock_acquire.reentrant = true;
+    entry_add(f, &command);
+    command = command_of(&b, PROTO_LOCK_CANCEL);
+    command.body.lock_cancel.target_id = waits;
+    entry_add(f, &command);
+    entry_apply(f);
+    size_t base = FSM_EXPIRIES_PER_ENTRY;
+    assert_int_equal(effect(f, base)->reply.status, PROTO_STATUS_NOT_HELD);
+    assert_int_equal(effect(f, base + 1)->reply.status, PROTO_STATUS_HELD);
+    assert_int_equal(effect(f, base + 2)->reply.status, PROTO_STATUS_NOT_FOUND);
+    at(f, 500);
+    assert_int_equal(event_for(f, &a, PROTO_EVENT_GRANT_LOST)->token, token);
+    assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_TIMED_OUT);
+    fsm_check_invariants(f->fsm);
 }
 
 static void hold_many(struct fixture *f, struct client *client, unsigned count)
@@ -157,6 +191,48 @@ static void an_expired_session_closes_its_exclusive_locks_for_its_delay(void **s
     assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_OK);
 }
 
+/* E4, E2: a lock freed by a later portion is closed until the same moment as the others. */
+static void the_delay_counts_from_the_end_of_the_session_not_from_the_portion(void **state)
+{
+    struct fixture *f = *state;
+    f->unchecked = true;
+    struct client a = open_client(f, 'a', 1000, 600);
+    hold_many(f, &a, 2 * FSM_RELEASES_PER_ENTRY + 10);
+    at(f, 1000);
+    at(f, 1200);
+    assert_int_equal(query_lock(f, "many/000000").body.lock.delay_remaining_ms, 400);
+    assert_int_equal(query_lock(f, "many/002000").body.lock.delay_remaining_ms, 400);
+    at(f, 1600); /* the last ones are free at once: the delay is over */
+    at(f, 1600);
+    assert_int_equal(query_lock(f, "many/002057").body.lock.delay_remaining_ms, 0);
+    at(f, 1600);
+    assert_int_equal(counts(f).locks, 0);
+    assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+}
+
+/* E5, A1 */
+static void a_forced_release_does_not_tell_a_session_that_has_ended(void **state)
+{
+    struct fixture *f = *state;
+    f->unchecked = true;
+    struct client a = open_client(f, 'a', 100000, 0);
+    hold_many(f, &a, FSM_RELEASES_PER_ENTRY + 10);
+    struct fsm_command close = command_of(&a, PROTO_SESSION_CLOSE);
+    entry_begin(f);
+    entry_add(f, &close);
+    struct fsm_command force = {.kind = PROTO_FORCE_RELEASE};
+    force.body.force_release.key = bytes_of("many/001030");
+    force.body.force_release.reason = bytes_of("now");
+    entry_add(f, &force);
+    entry_apply(f);
+    assert_int_equal(effects_of(f, FSM_EVENT), 1); /* the end of the session */
+    assert_int_equal(effect(f, f->effects.count - 1)->reply.body.count.count, 1);
+    fsm_check_invariants(f->fsm);
+    at(f, 0);
+    assert_int_equal(counts(f).ending, 0);
+    assert_int_equal(counts(f).locks, 0);
+}
+
 static void a_delay_that_nobody_waits_for_leaves_nothing_behind(void **state)
 {
     struct fixture *f = *state;
@@ -226,8 +302,11 @@ int main(void)
         TEST(what_is_due_is_expired_in_order_of_deadline_then_id),
         TEST(one_entry_expires_a_bounded_number),
         TEST(a_dead_session_before_its_turn_answers_nothing_and_keeps_its_locks_closed),
+        TEST(a_dead_grant_or_wait_before_its_turn_is_dead_all_the_same),
         TEST(a_closed_session_with_many_locks_is_freed_in_portions),
         TEST(an_expired_session_closes_its_exclusive_locks_for_its_delay),
+        TEST(the_delay_counts_from_the_end_of_the_session_not_from_the_portion),
+        TEST(a_forced_release_does_not_tell_a_session_that_has_ended),
         TEST(a_delay_that_nobody_waits_for_leaves_nothing_behind),
         TEST(the_same_client_takes_its_lock_back_at_once),
         TEST(taking_back_shared_lets_shared_waiters_in),

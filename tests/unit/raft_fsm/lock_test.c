@@ -175,6 +175,26 @@ static void reentrant_permits_join_only_the_same_number(void **state)
     assert_int_equal(run(f, &command)->status, PROTO_STATUS_MODE_CONFLICT);
 }
 
+static void a_grant_can_be_entered_only_so_often(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    f->unchecked = true;
+    for (uint32_t holds = 1; holds < FSM_HOLDS_MAX;) {
+        entry_begin(f);
+        for (unsigned i = 0; i < FSM_WINDOW_REPLIES_MAX && holds < FSM_HOLDS_MAX; i++, holds++) {
+            struct fsm_command command = reentrant(&a, "k", PROTO_MODE_EXCLUSIVE);
+            a.ack_floor = command.request_id;
+            entry_add(f, &command);
+        }
+        entry_apply(f);
+    }
+    struct fsm_command command = reentrant(&a, "k", PROTO_MODE_EXCLUSIVE);
+    assert_int_equal(run(f, &command)->status, PROTO_STATUS_TOO_MANY_HOLDS);
+    assert_int_equal(query_lock(f, "k").body.lock.holders[0].holds, FSM_HOLDS_MAX);
+}
+
 static void a_joined_lease_only_gets_longer(void **state)
 {
     struct fixture *f = *state;
@@ -337,6 +357,7 @@ int main(void)
         TEST(reentrant_into_another_mode_is_refused_at_once),
         TEST(reentrant_shared_joins_while_others_wait_for_permits),
         TEST(reentrant_permits_join_only_the_same_number),
+        TEST(a_grant_can_be_entered_only_so_often),
         TEST(a_joined_lease_only_gets_longer),
         TEST(a_grant_ends_at_its_own_deadline_while_its_session_lives),
         TEST(extending_sets_the_own_lease_from_now),

@@ -157,6 +157,26 @@ static void a_wait_that_is_due_is_not_granted_by_what_is_due_before_it(void **st
     assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
 }
 
+/* The same, met by handing on inside the expiry: the grant goes at 500, the wait's turn would be at 600. */
+static void a_wait_that_is_due_is_not_granted_by_an_expiry_before_it(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 5000, 0);
+    struct client b = open_client(f, 'b', 5000, 0);
+    struct client c = open_client(f, 'c', 650, 0);
+    struct client d = open_client(f, 'd', 5000, 0);
+    struct fsm_command own = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, 0);
+    own.body.lock_acquire.ttl_ms = 500;
+    run(f, &own);
+    uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 600);
+    uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_EXCLUSIVE, 660); /* its session goes first */
+    uint64_t of_d = enqueue(f, &d, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+    at(f, 700);
+    assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_TIMED_OUT);
+    assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_SESSION_EXPIRED);
+    assert_int_equal(wait_ended(f, &d, of_d)->status, PROTO_STATUS_OK);
+}
+
 static void the_queue_is_bounded_by_name(void **state)
 {
     struct fixture *f = *state;
@@ -246,6 +266,7 @@ int main(void)
         TEST(cancelling_what_does_not_wait_changes_nothing),
         TEST(a_dead_session_is_never_granted),
         TEST(a_wait_that_is_due_is_not_granted_by_what_is_due_before_it),
+        TEST(a_wait_that_is_due_is_not_granted_by_an_expiry_before_it),
         TEST(the_queue_is_bounded_by_name),
         TEST(a_crowd_is_granted_in_portions),
     };
