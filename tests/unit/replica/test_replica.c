@@ -1,0 +1,576 @@
+/* What a replica promises, one story per test, in virtual time (cluster.h lists what is checked besides). */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cluster.h"
+#include "node/replica/wire.h"
+
+static uint64_t seed = 1;
+
+static struct cluster *started(struct cluster_options options)
+{
+    struct cluster *cluster = cluster_create(options);
+    cluster_start_all(cluster);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
+    return cluster;
+}
+
+static unsigned leader_of(struct cluster *cluster)
+{
+    int leader = cluster_leader(cluster);
+    assert_true(leader >= 0);
+    return (unsigned)leader;
+}
+
+static void converge(struct cluster *cluster)
+{
+    cluster_command(cluster, 10);
+    assert_true(cluster_run_until(cluster, cluster_converged, 60000));
+}
+
+static struct replica_status status_of(const struct cluster *cluster, unsigned node)
+{
+    struct replica_status status;
+    replica_status(cluster->nodes[node].replica, &status);
+    return status;
+}
+
+/* ---- replication ---- */
+
+static void commands_are_applied_everywhere(void **state)
+{
+    (void)state;
+    for (unsigned nodes = 1; nodes <= 5; nodes += 2) {
+        struct cluster *cluster = started(cluster_options(nodes, seed));
+        cluster->load_ms = 3;
+        cluster_run(cluster, 3000);
+        cluster->load_ms = 0;
+        converge(cluster);
+        assert_true(cluster->acked_count > 500);
+        assert_int_equal(status_of(cluster, leader_of(cluster)).members_count, nodes);
+        cluster_free(cluster);
+    }
+}
+
+static void a_single_node_leads_again_in_a_later_term(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(1, seed));
+    cluster_command(cluster, 100);
+    uint64_t term = cluster->nodes[0].term;
+    cluster_crash(cluster, 0);
+    cluster_start_all(cluster);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 5000));
+    assert_true(cluster->nodes[0].term > term);
+    converge(cluster);
+    cluster_free(cluster);
+}
+
+static void a_leader_that_dies_is_followed_by_another(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    for (unsigned i = 0; i < 10; i++) {
+        unsigned old = leader_of(cluster);
+        cluster_command(cluster, 100);
+        cluster_crash(cluster, old);
+        assert_true(cluster_run_until(cluster, cluster_has_leader, 5000));
+        assert_int_not_equal(leader_of(cluster), old);
+        cluster_command(cluster, 100);
+        cluster_start_all(cluster);
+        converge(cluster);
+    }
+    cluster_free(cluster);
+}
+
+static void all_nodes_may_lose_power_at_once(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster->load_ms = 2;
+    for (unsigned i = 0; i < 8; i++) {
+        cluster_run(cluster, 1000);
+        for (unsigned node = 0; node < 3; node++) {
+            cluster_crash(cluster, node);
+        }
+        cluster_start_all(cluster);
+    }
+    cluster->load_ms = 0;
+    converge(cluster);
+    assert_true(cluster->acked_count > 100);
+    cluster_free(cluster);
+}
+
+/* Entries that only the deposed leader has are overwritten when it comes back. */
+static void what_only_a_deposed_leader_has_is_overwritten(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 100);
+    unsigned old = leader_of(cluster);
+    cluster_isolate(cluster, old, true);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(cluster_propose(cluster, old, 200));
+    }
+    unsigned proposed = cluster->nodes[old].pending_count;
+    assert_true(proposed >= 20);
+    cluster_run(cluster, 3000);
+    assert_int_not_equal(leader_of(cluster), old);
+    for (unsigned i = 0; i < proposed + 1; i++) {
+        cluster_command(cluster, 300); /* so that others lie at each of their indexes */
+    }
+    uint64_t acked = cluster->acked_count;
+    cluster_isolate(cluster, old, false);
+    assert_true(cluster_run_until(cluster, cluster_converged, 60000));
+    assert_int_equal(cluster->nodes[old].pending_count, 0);
+    assert_int_equal(cluster->acked_count, acked); /* None of them was acknowledged. */
+    cluster_free(cluster);
+}
+
+static void a_follower_catches_up_from_the_log_on_disk(void **state)
+{
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.log_cache_bytes = 16 * 1024;
+    struct cluster *cluster = started(options);
+    cluster_command(cluster, 10);
+    unsigned absent = (leader_of(cluster) + 1) % 3;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 60; i++) {
+        cluster_command(cluster, 5000);
+    }
+    cluster_start_all(cluster);
+    converge(cluster);
+    assert_int_equal(cluster->nodes[absent].snapshots_restored, 0);
+    cluster_free(cluster);
+}
+
+static void large_entries_are_cut_into_frames_that_fit(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    for (unsigned i = 0; i < 8; i++) {
+        for (unsigned j = 0; j < 4; j++) {
+            (void)cluster_propose(cluster, leader_of(cluster), 256 * 1024);
+        }
+        cluster_run(cluster, 200);
+    }
+    converge(cluster);
+    cluster_free(cluster);
+}
+
+/* ---- reads ---- */
+
+static void reads_are_answered_within_a_round_trip(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(5, seed));
+    cluster_command(cluster, 10);
+    unsigned leader = leader_of(cluster);
+    for (unsigned i = 0; i < 100; i++) {
+        assert_true(cluster_read_at(cluster, leader));
+    }
+    cluster_run(cluster, 8); /* delays are 0..2 ms each way */
+    assert_int_equal(cluster->nodes[leader].reads_answered, 100);
+    assert_false(cluster_read_at(cluster, (leader + 1) % 5));
+    cluster_free(cluster);
+}
+
+static void a_single_node_answers_reads_in_the_same_turn(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(1, seed));
+    cluster_command(cluster, 10);
+    assert_true(cluster_read_at(cluster, 0));
+    assert_int_equal(cluster->nodes[0].reads_answered, 0); /* never from within replica_read() */
+    replica_flush(cluster->nodes[0].replica);
+    assert_int_equal(cluster->nodes[0].reads_answered, 1);
+    cluster_free(cluster);
+}
+
+static void a_deposed_leader_answers_no_read(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 20; i++) {
+        struct cluster *cluster = started(cluster_options(3, seed + i));
+        cluster_command(cluster, 10);
+        unsigned old = leader_of(cluster);
+        cluster_isolate(cluster, old, true);
+        uint64_t answered = cluster->nodes[old].reads_answered;
+        unsigned asked = 0;
+        for (unsigned ms = 0; ms < 2000; ms += 10) {
+            asked += cluster_read_at(cluster, old);
+            cluster_run(cluster, 10);
+        }
+        assert_true(asked > 5);
+        assert_int_equal(cluster->nodes[old].reads_answered, answered);
+        assert_int_equal(cluster->nodes[old].reads_failed, asked);
+        cluster_isolate(cluster, old, false);
+        converge(cluster);
+        cluster_free(cluster);
+    }
+}
+
+static void lost_read_probes_are_asked_again(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    unsigned leader = leader_of(cluster);
+    cluster_isolate(cluster, leader, true);
+    assert_true(cluster_read_at(cluster, leader));
+    cluster_run(cluster, 5); /* the probes are in streams that will break */
+    for (unsigned i = 0; i < 3; i++) {
+        cluster->streams[leader][i].change_ms = cluster->now_ms;
+        cluster->streams[i][leader].change_ms = cluster->now_ms;
+    }
+    cluster_run(cluster, 1);
+    cluster_isolate(cluster, leader, false);
+    cluster_run(cluster, 250);
+    if (cluster->nodes[leader].serving) {
+        assert_int_equal(cluster->nodes[leader].reads_answered, 1);
+    }
+    cluster_free(cluster);
+}
+
+/* ---- transfer ---- */
+
+static void leadership_is_handed_over_at_once(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    cluster_run(cluster, 200);
+    unsigned old = leader_of(cluster), to = (old + 1) % 3;
+    struct local_time now = {cluster->now_ms};
+    assert_false(replica_transfer(cluster->nodes[to].replica, now, 0)); /* does not lead */
+    assert_false(replica_transfer(cluster->nodes[old].replica, now, 99));
+    assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
+    assert_false(cluster_propose(cluster, old, 10));
+    cluster_run(cluster, 40);
+    assert_int_equal(leader_of(cluster), to);
+    converge(cluster);
+    cluster_free(cluster);
+}
+
+/* ---- snapshots ---- */
+
+static struct cluster_options with_snapshots(uint64_t with_seed)
+{
+    struct cluster_options options = cluster_options(3, with_seed);
+    options.snapshot_after_bytes = 60000;
+    options.trailing_bytes = 20000;
+    options.segment_bytes = 32 * 1024;
+    options.image_bytes = 600000;
+    return options;
+}
+
+static void a_snapshot_shortens_the_log_and_serves_the_next_start(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(with_snapshots(seed));
+    for (unsigned i = 0; i < 100; i++) {
+        cluster_command(cluster, 2000);
+    }
+    cluster_run(cluster, 2000);
+    for (unsigned i = 0; i < 3; i++) {
+        struct replica_status status = status_of(cluster, i);
+        assert_true(status.snapshot_index > 0);
+        assert_true(status.log_first_index > 1);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+        assert_true(cluster_start(cluster, i));
+        assert_true(cluster->nodes[i].snapshots_restored > 0);
+        converge(cluster);
+    }
+    cluster_free(cluster);
+}
+
+static void a_follower_beyond_the_log_is_sent_the_snapshot(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(with_snapshots(seed));
+    cluster_command(cluster, 10);
+    unsigned absent = (leader_of(cluster) + 1) % 3;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 100; i++) {
+        cluster_command(cluster, 2000);
+    }
+    cluster_start_all(cluster);
+    converge(cluster);
+    assert_true(cluster->nodes[absent].snapshots_restored > 0);
+    cluster_free(cluster);
+}
+
+/* Killed again and again while it is sent a snapshot, at any moment of it, a node comes through in the end. */
+static void an_installation_survives_crashes_at_any_moment(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 10; i++) {
+        struct cluster *cluster = started(with_snapshots(seed + i));
+        cluster_command(cluster, 10);
+        unsigned absent = (leader_of(cluster) + 1) % 3;
+        cluster_crash(cluster, absent);
+        for (unsigned j = 0; j < 80; j++) {
+            cluster_command(cluster, 2000);
+        }
+        for (unsigned j = 0; j < 15; j++) {
+            assert_true(cluster_start(cluster, absent));
+            cluster_run(cluster, 1 + cluster_random(&cluster->random, 150));
+            cluster_crash(cluster, absent);
+        }
+        cluster_start_all(cluster);
+        converge(cluster);
+        cluster_free(cluster);
+    }
+}
+
+static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(with_snapshots(seed));
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_disk_full(cluster->nodes[i].disk, "snapshot/");
+    }
+    for (unsigned i = 0; i < 60; i++) {
+        cluster_command(cluster, 2000);
+    }
+    assert_int_equal(status_of(cluster, 0).snapshot_index, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_disk_full(cluster->nodes[i].disk, NULL);
+    }
+    cluster_run(cluster, 61000);
+    assert_true(status_of(cluster, 0).snapshot_index > 0);
+    converge(cluster);
+    cluster_free(cluster);
+}
+
+/* ---- formation ---- */
+
+static void the_first_start_needs_every_node_and_later_ones_a_majority(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_create(cluster_options(3, seed));
+    assert_true(cluster_start(cluster, 0));
+    assert_true(cluster_start(cluster, 1));
+    cluster_run(cluster, 10000);
+    assert_int_equal(cluster_leader(cluster), -1);
+    assert_true(cluster_start(cluster, 2));
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 3000));
+    converge(cluster);
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+    }
+    assert_true(cluster_start(cluster, 0));
+    assert_true(cluster_start(cluster, 2));
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 5000));
+    cluster_free(cluster);
+}
+
+static void a_node_that_lost_its_directory_ends_and_says_what_to_do(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    cluster->fatal_expected = true;
+    for (unsigned i = 0; i < 3; i++) {
+        struct cluster_node *node = &cluster->nodes[i];
+        cluster_crash(cluster, i);
+        if (i == 1) {
+            break;
+        }
+        cluster_disk_wipe(node->disk);
+        assert_true(cluster_start(cluster, i));
+        cluster_run(cluster, 3000);
+        assert_false(node->up);
+        assert_non_null(strstr(node->fatal, "directory was lost"));
+        assert_non_null(strstr(node->fatal, "Restore"));
+        break;
+    }
+    cluster_command(cluster, 10); /* The others go on. */
+    cluster_free(cluster);
+}
+
+/* Two of three lose their directories: the last one must not be talked into a new cluster. */
+static void nodes_that_lost_their_directories_do_not_form_a_new_cluster(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    cluster->fatal_expected = true;
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+    }
+    cluster_disk_wipe(cluster->nodes[0].disk);
+    cluster_disk_wipe(cluster->nodes[1].disk);
+    cluster_start_all(cluster);
+    cluster_run(cluster, 5000);
+    assert_int_equal(cluster_leader(cluster), -1);
+    assert_false(cluster->nodes[0].up || cluster->nodes[1].up);
+    assert_true(cluster->nodes[2].up);
+    cluster_free(cluster);
+}
+
+static void a_first_start_may_be_interrupted_at_any_moment(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 60; i++) {
+        struct cluster *cluster = cluster_create(cluster_options(3, seed + i));
+        cluster_start_all(cluster);
+        for (unsigned j = 0; j < 6; j++) {
+            cluster_run(cluster, cluster_random(&cluster->random, 25));
+            unsigned node = (unsigned)cluster_random(&cluster->random, 3);
+            cluster_crash(cluster, node);
+            assert_true(cluster_start(cluster, node));
+        }
+        assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
+        converge(cluster);
+        cluster_free(cluster);
+    }
+}
+
+/* ---- refusals of replica_open ---- */
+
+static void refuse_log(void *ctx, int level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
+static void open_refused(struct cluster *cluster, struct replica_config config, const char *expected)
+{
+    struct cluster_node *node = &cluster->nodes[0];
+    char message[512] = "";
+    struct replica_machine machine = {0};
+    struct replica_callbacks callbacks = {.log = refuse_log};
+    assert_null(replica_open(&config, cluster_disk_seam(node->disk), &node->link, &machine, &callbacks,
+                             (struct local_time){1}, message, sizeof message));
+    if (strstr(message, expected) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", message, expected);
+    }
+}
+
+static void a_wrong_directory_or_list_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_create(cluster_options(1, seed));
+    struct replica_member members[2] = {
+        {.node_id = 1, .peer_address = "a:1", .client_address = "a:2", .voter = true},
+        {.node_id = 1, .peer_address = "b:1", .client_address = "b:2", .voter = true},
+    };
+    struct replica_config config = {
+        .cluster_id = 7, .node_id = 1, .election_timeout_ms = 300, .heartbeat_ms = 30, .entries_in_flight_max = 8,
+        .snapshot_after_bytes = 1 << 20, .trailing_bytes = 1 << 20, .random_seed = 5,
+    };
+    struct replica_config bad = config;
+    open_refused(cluster, config, "no bootstrap list");
+    bad.heartbeat_ms = 200;
+    open_refused(cluster, bad, "heartbeat");
+    bad = config;
+    bad.bootstrap = members;
+    bad.bootstrap_count = 2;
+    open_refused(cluster, bad, "of another");
+    bad.bootstrap_count = 1;
+    bad.node_id = 2;
+    open_refused(cluster, bad, "does not have this node");
+    cluster_start_all(cluster);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 1000));
+    cluster_crash(cluster, 0);
+    bad = config;
+    bad.node_id = 2;
+    open_refused(cluster, bad, "belongs to node 1");
+    bad = config;
+    bad.cluster_id = 8;
+    open_refused(cluster, bad, "belongs to cluster 7");
+    cluster_free(cluster);
+}
+
+/* ---- single frames ---- */
+
+static struct wire_frame observed;
+static unsigned observed_count;
+
+static void observe_append_results(struct cluster *cluster, uint64_t from, uint64_t to, const struct link_part *parts,
+                                   unsigned count)
+{
+    struct wire_frame frame;
+    (void)cluster;
+    (void)from;
+    (void)to;
+    if (count == 1 && wire_decode(parts[0].data, parts[0].size, &frame) == NULL && frame.kind == WIRE_APPEND_RESULT) {
+        observed = frame;
+        observed_count++;
+    }
+}
+
+/* Raft leaves the answer to an append of an older term half filled in; a leader of our term must not read it as success. */
+static void an_append_of_an_older_term_is_answered_with_a_rejection(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    while (cluster->nodes[leader_of(cluster)].term < 3) {
+        unsigned old = leader_of(cluster);
+        cluster_crash(cluster, old);
+        assert_true(cluster_run_until(cluster, cluster_has_leader, 5000));
+        cluster_start_all(cluster);
+        converge(cluster);
+    }
+    unsigned leader = leader_of(cluster), follower = (leader + 1) % 3;
+    struct wire_frame stale = {.kind = WIRE_APPEND, .append = {.term = 1, .prev_index = 0, .prev_term = 0}};
+    uint8_t bytes[WIRE_HEAD_BYTES_MAX];
+    size_t size = wire_encode_head(&stale, bytes);
+    cluster->on_frame = observe_append_results;
+    observed_count = 0;
+    assert_true(replica_receive(cluster->nodes[follower].replica, (struct local_time){cluster->now_ms}, leader + 1, bytes,
+                                size));
+    assert_int_equal(observed_count, 1);
+    assert_true(observed.append_result.rejected > 0);
+    assert_true(observed.append_result.last_log_index < observed.append_result.rejected);
+    cluster->on_frame = NULL;
+    converge(cluster);
+    cluster_free(cluster);
+}
+
+int main(void)
+{
+    const char *given = getenv("LOCKSTEP_SEED");
+    seed = given == NULL ? 1 : strtoull(given, NULL, 0);
+    printf("seed %" PRIu64 "\n", seed);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_are_applied_everywhere),
+        cmocka_unit_test(a_single_node_leads_again_in_a_later_term),
+        cmocka_unit_test(a_leader_that_dies_is_followed_by_another),
+        cmocka_unit_test(all_nodes_may_lose_power_at_once),
+        cmocka_unit_test(what_only_a_deposed_leader_has_is_overwritten),
+        cmocka_unit_test(a_follower_catches_up_from_the_log_on_disk),
+        cmocka_unit_test(large_entries_are_cut_into_frames_that_fit),
+        cmocka_unit_test(reads_are_answered_within_a_round_trip),
+        cmocka_unit_test(a_single_node_answers_reads_in_the_same_turn),
+        cmocka_unit_test(a_deposed_leader_answers_no_read),
+        cmocka_unit_test(lost_read_probes_are_asked_again),
+        cmocka_unit_test(leadership_is_handed_over_at_once),
+        cmocka_unit_test(a_snapshot_shortens_the_log_and_serves_the_next_start),
+        cmocka_unit_test(a_follower_beyond_the_log_is_sent_the_snapshot),
+        cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
+        cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
+        cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
+        cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
+        cmocka_unit_test(nodes_that_lost_their_directories_do_not_form_a_new_cluster),
+        cmocka_unit_test(a_first_start_may_be_interrupted_at_any_moment),
+        cmocka_unit_test(a_wrong_directory_or_list_is_refused_by_name),
+        cmocka_unit_test(an_append_of_an_older_term_is_answered_with_a_rejection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
