@@ -34,8 +34,6 @@ void core_options_init(struct core_options *options)
 struct core *core_create(const struct core_options *options, const struct core_replica *replica,
                          const struct core_output *output)
 {
-    LOCKSTEP_ASSERT(options->entries_in_flight_max >= 1);
-    LOCKSTEP_ASSERT(options->entries_in_flight_max <= PROPOSER_ENTRIES_MAX);
     LOCKSTEP_ASSERT(options->digest_every_entries >= 1);
     LOCKSTEP_ASSERT(options->version != NULL);
     struct core *core = calloc(1, sizeof(*core));
@@ -53,7 +51,7 @@ struct core *core_create(const struct core_options *options, const struct core_r
     core_connections_init(&core->connections, seed);
     core_table_init(&core->dispatch.waits, seed);
     cluster_clock_init(&core->clock, options->clock_step_ms_max);
-    proposer_init(&core->proposer);
+    proposer_init(&core->proposer, options->entries_in_flight_max);
     proto_buffer_init(&core->frame, (size_t)2 * PROTO_FRAME_BODY_BYTES_MAX);
     core->next_due_ms = UINT64_MAX;
     return core;
@@ -296,8 +294,7 @@ static struct local_time clock_deadline(const struct core *core)
         core->proposer.left < clock->waits_for) {
         return LOCAL_TIME_NEVER; /* it waits for room in flight: an apply comes first */
     }
-    uint64_t limit_ms = proposer_clock_limit(core);
-    return cluster_clock_reaches(clock, limit_ms < core->next_due_ms ? limit_ms : core->next_due_ms);
+    return cluster_clock_reaches(clock, core->next_due_ms);
 }
 
 struct local_time core_deadline(const struct core *core)

@@ -6,6 +6,3 @@ lockstep_library(lockstep_core
         answer.c clock.c cluster_status.c dispatch.c greeting.c proposer.c reads.c request.c
     PUBLIC_LINK lockstep_protocol lockstep_fsm
     PRIVATE_LINK PkgConfig::crypto)
-
-# The folder's own library carries the core, whatever it says itself.
-cmake_language(DEFER CALL target_link_libraries lockstep_node PUBLIC lockstep_core)

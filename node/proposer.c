@@ -9,10 +9,12 @@
 
 enum { COMMAND_OVERHEAD_BYTES = 32 }; /* what an entry needs for a command besides its fields, about */
 
-void proposer_init(struct proposer *proposer)
+void proposer_init(struct proposer *proposer, unsigned entries_in_flight_max)
 {
-    *proposer = (struct proposer){0};
-    for (unsigned i = 0; i < PROPOSER_ENTRIES_MAX; i++) {
+    LOCKSTEP_ASSERT(entries_in_flight_max >= 1);
+    LOCKSTEP_ASSERT(entries_in_flight_max <= PROPOSER_ENTRIES_MAX);
+    *proposer = (struct proposer){.size = entries_in_flight_max};
+    for (unsigned i = 0; i < proposer->size; i++) {
         proto_buffer_init(&proposer->entries[i].bytes, FSM_ENTRY_BYTES_MAX);
     }
 }
@@ -21,16 +23,17 @@ void proposer_done(struct proposer *proposer)
 {
     LOCKSTEP_ASSERT(proposer->queue.count == 0);
     LOCKSTEP_ASSERT(proposer->in_flight == 0);
-    for (unsigned i = 0; i < PROPOSER_ENTRIES_MAX; i++) {
+    for (unsigned i = 0; i < proposer->size; i++) {
         proto_buffer_done(&proposer->entries[i].bytes);
         free(proposer->entries[i].requests);
     }
 }
 
-/* The entry that stands at `position` behind the oldest; free if position >= in_flight. */
+/* The entry that stands at `position` behind the oldest; free if position >= in_flight, which must be
+ * less than the size of the ring. */
 static struct proposed_entry *entry_at(struct proposer *proposer, unsigned position)
 {
-    return &proposer->entries[(proposer->first + position) % PROPOSER_ENTRIES_MAX];
+    return &proposer->entries[(proposer->first + position) % proposer->size];
 }
 
 /* ---- the queue ---- */
@@ -77,7 +80,7 @@ static bool expiry_wanted(struct core *core)
 static bool may_propose(const struct core *core, struct local_time now)
 {
     const struct proposer *proposer = &core->proposer;
-    return core->serving && proposer->in_flight < core->options.entries_in_flight_max && now.ms >= proposer->retry.ms;
+    return core->serving && proposer->in_flight < proposer->size && now.ms >= proposer->retry.ms;
 }
 
 static bool proposer_wants(struct core *core, struct local_time now)
@@ -98,7 +101,7 @@ static bool proposer_wants(struct core *core, struct local_time now)
     if (proposer->queue_others == 0 && waited_ms < core->options.renew_delay_ms) {
         return false;
     }
-    return proposer->queue.count * core->options.entries_in_flight_max >= proposer->commands_in_flight;
+    return proposer->queue.count * proposer->size >= proposer->commands_in_flight;
 }
 
 /* ---- building ---- */
@@ -202,7 +205,7 @@ void proposer_run(struct core *core, struct local_time now)
     }
     unsigned built = 0;
     struct request *next = proposer->queue.first;
-    while (next != NULL && proposer->in_flight + built < core->options.entries_in_flight_max) {
+    while (next != NULL && proposer->in_flight + built < proposer->size) {
         next = entry_build(core, entry_at(proposer, proposer->in_flight + built), next);
         built++;
     }
@@ -222,7 +225,7 @@ void proposer_expire(struct core *core, struct local_time now)
 struct local_time proposer_deadline(const struct core *core)
 {
     const struct proposer *proposer = &core->proposer;
-    if (!core->serving || proposer->in_flight >= core->options.entries_in_flight_max) {
+    if (!core->serving || proposer->in_flight >= proposer->size) {
         return LOCAL_TIME_NEVER; /* an apply comes first */
     }
     if (core->now.ms < proposer->retry.ms) {
@@ -240,9 +243,11 @@ uint64_t proposer_clock_limit(const struct core *core)
     const struct proposer *proposer = &core->proposer;
     uint64_t limit_ms = UINT64_MAX;
     if (proposer->in_flight > 0) {
+        /* A deadline that it set is not known before it is applied. It lies at least the shortest lease ahead; from
+         * there on every millisecond may be one. */
         limit_ms = proposer->entries[proposer->first].time.ms + PROTO_TTL_MS_MIN;
         if (limit_ms <= core->clock.time.ms) {
-            limit_ms = UINT64_MAX; /* passed */
+            limit_ms = core->clock.time.ms + 1;
         }
     }
     if (core->next_due_ms > core->clock.time.ms && core->next_due_ms < limit_ms) {
@@ -257,7 +262,7 @@ static void entry_pop(struct proposer *proposer)
 {
     struct proposed_entry *entry = entry_at(proposer, 0);
     proposer->commands_in_flight -= entry->count;
-    proposer->first = (proposer->first + 1) % PROPOSER_ENTRIES_MAX;
+    proposer->first = (proposer->first + 1) % proposer->size;
     proposer->in_flight--;
 }
 

@@ -44,6 +44,7 @@ struct proposer {
     struct local_time retry; /* the replica refused to take an entry: not before this */
 
     struct proposed_entry entries[PROPOSER_ENTRIES_MAX]; /* a ring, oldest at `first` */
+    unsigned size; /* of the ring: as many entries as may be under way */
     unsigned first;
     unsigned in_flight;
     uint64_t commands_in_flight;
@@ -51,7 +52,7 @@ struct proposer {
     uint64_t commands_proposed;
 };
 
-void proposer_init(struct proposer *proposer);
+void proposer_init(struct proposer *proposer, unsigned entries_in_flight_max);
 /* Nothing is queued or under way any more. */
 void proposer_done(struct proposer *proposer);
 

@@ -232,6 +232,40 @@ static void a_renewal_that_waits_for_a_slow_disk_counts(void **state)
     assert_true(alive(h, session));
 }
 
+/* The same, with a deadline that is not known yet, because the entry which set it is not applied. */
+static void a_renewal_before_a_deadline_that_is_under_way_counts(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 300);
+    uint64_t other = harness_session(h, c, 2, 60000);
+    (void)drive(h, 200);
+    struct proto_request renew = harness_renew(1, session, 100);
+    harness_send(h, c, &renew);
+    harness_turn(h, 20); /* until 520 now, once it is committed */
+    for (int i = 0; i < 27; i++) {
+        harness_turn(h, 10);
+    }
+    for (uint64_t id = 1; id <= 8; id++) {
+        char key[8];
+        (void)snprintf(key, sizeof(key), "k%d", (int)id);
+        struct proto_request acquire = harness_acquire(2, other, id, key, 0);
+        harness_send(h, c, &acquire);
+        harness_turn(h, 1);
+    }
+    assert_int_equal(h->entries_count, 4);
+    struct proto_request again = harness_renew(1, session, 101);
+    harness_send(h, c, &again);
+    for (int i = 0; i < 200; i++) {
+        harness_turn(h, 10);
+    }
+    harness_commit(h);
+    harness_settle(h);
+    assert_true(alive(h, session));
+    (void)harness_expect(h, c, 100, PROTO_STATUS_OK);
+}
+
 /* The process was stopped for a minute; what its clients sent meanwhile is read one turn later. */
 static void a_stopped_process_expires_nobody_who_renewed(void **state)
 {
@@ -346,6 +380,7 @@ int main(void)
         CORE_TEST(waiting_for_a_deadline_takes_few_turns),
         CORE_TEST(a_renewal_received_before_expiry_is_proposed_counts),
         CORE_TEST(a_renewal_that_waits_for_a_slow_disk_counts),
+        CORE_TEST(a_renewal_before_a_deadline_that_is_under_way_counts),
         CORE_TEST(a_stopped_process_expires_nobody_who_renewed),
         CORE_TEST(a_busy_node_still_expires_the_dead),
         CORE_TEST(a_long_commit_keeps_one_expiry_under_way),

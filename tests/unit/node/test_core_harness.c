@@ -229,7 +229,7 @@ uint64_t harness_connect_silent(struct harness *h)
 {
     assert_true(h->connections_count < HARNESS_CONNECTIONS);
     struct harness_connection *c = &h->connections[h->connections_count++];
-    c->id = h->connections_count;
+    *c = (struct harness_connection){.id = h->connections_count};
     proto_buffer_init(&c->out, (size_t)64 << 20);
     core_connection_opened(h->core, h->now, c->id, "192.0.2.1:5000");
     return c->id;

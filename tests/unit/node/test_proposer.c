@@ -1,0 +1,202 @@
+/* Group commit: what goes into an entry, and when it goes (proposer.h). */
+#include <stdio.h>
+#include <string.h>
+
+#include "raft_fsm/entry.h"
+#include "test_core_harness.h"
+
+struct fixture {
+    struct harness *h;
+    uint64_t connection, session, id;
+};
+
+static int setup(void **state)
+{
+    static struct fixture fixture;
+    struct harness *h = harness_create(NULL);
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    harness_turn(h, 0);
+    fixture = (struct fixture){h, c, session, 1};
+    *state = &fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    harness_destroy(f->h);
+    return 0;
+}
+
+static void send_acquires(struct fixture *f, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "k%u", (unsigned)f->id);
+        struct proto_request acquire = harness_acquire(1, f->session, f->id, key, 0);
+        harness_send(f->h, f->connection, &acquire);
+        f->id++;
+    }
+}
+
+static uint32_t commands_in(struct harness *h, unsigned i)
+{
+    struct fsm_entry_reader reader;
+    struct proto_error error;
+    assert_true(i < h->entries_count);
+    assert_true(fsm_entry_open(&reader, h->entries[i].data, h->entries[i].size, &error));
+    return reader.count;
+}
+
+static void all_requests_of_a_turn_share_one_entry(void **state)
+{
+    struct fixture *f = *state;
+    send_acquires(f, 100);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 1);
+    assert_int_equal(commands_in(f->h, 0), 100);
+    harness_commit(f->h);
+    for (uint64_t id = 1; id <= 100; id++) {
+        (void)harness_expect(f->h, f->connection, id, PROTO_STATUS_OK); /* in their order */
+    }
+}
+
+static void an_idle_node_proposes_in_the_same_turn(void **state)
+{
+    struct fixture *f = *state;
+    send_acquires(f, 1);
+    assert_int_equal(core_deadline(f->h->core).ms, f->h->now.ms);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 1);
+}
+
+static void a_lone_request_does_not_wait_for_anothers_commit(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < 6; i++) {
+        send_acquires(f, 1);
+        harness_turn(f->h, 0);
+    }
+    assert_int_equal(f->h->entries_count, 4); /* entries_in_flight_max */
+    harness_commit_some(f->h, 1);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 4);
+    assert_int_equal(commands_in(f->h, 3), 2); /* what gathered meanwhile */
+}
+
+static void entries_do_not_shrink_while_a_large_one_is_under_way(void **state)
+{
+    struct fixture *f = *state;
+    send_acquires(f, 100);
+    harness_turn(f->h, 0);
+    send_acquires(f, 24);
+    harness_turn(f->h, 1);
+    assert_int_equal(f->h->entries_count, 1); /* less than its share of 100 / 4 */
+    send_acquires(f, 1);
+    harness_turn(f->h, 1);
+    assert_int_equal(f->h->entries_count, 2);
+    assert_int_equal(commands_in(f->h, 1), 25);
+    send_acquires(f, 1);
+    harness_turn(f->h, 1);
+    assert_int_equal(f->h->entries_count, 2);
+    harness_commit(f->h);
+    harness_turn(f->h, 0); /* nothing is under way: it goes, however small */
+    assert_int_equal(f->h->entries_count, 1);
+}
+
+static void a_full_batch_goes_at_once_and_in_several_entries(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t value[PROTO_VALUE_BYTES_MAX] = {0};
+    struct proto_request acquire = harness_acquire(1, f->session, 0, "k", 0);
+    acquire.body.lock_acquire.has_value = true;
+    acquire.body.lock_acquire.value = (struct proto_bytes){value, sizeof(value)};
+    for (acquire.id = 1; acquire.id <= 40; acquire.id++) {
+        harness_send(f->h, f->connection, &acquire); /* 160 KiB in all */
+    }
+    unsigned calls = f->h->propose_calls;
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 3);
+    assert_int_equal(f->h->propose_calls, calls + 1); /* one write of the log */
+    unsigned commands = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(f->h->entries[i].size <= 64 * 1024 + PROTO_REQUEST_BODY_BYTES_MAX);
+        commands += commands_in(f->h, i);
+    }
+    assert_int_equal(commands, 40);
+    assert_int_equal(f->h->core->requests.bodies.used, 0); /* the entries have the bytes */
+}
+
+static void renewals_alone_wait_a_moment_for_company(void **state)
+{
+    struct fixture *f = *state;
+    struct proto_request renew = harness_renew(1, f->session, 1);
+    harness_send(f->h, f->connection, &renew);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 0);
+    assert_int_equal(core_deadline(f->h->core).ms, f->h->now.ms + 20);
+    harness_turn(f->h, 19);
+    assert_int_equal(f->h->entries_count, 0);
+    harness_turn(f->h, 1);
+    assert_int_equal(f->h->entries_count, 1);
+    assert_int_equal(commands_in(f->h, 0), 1);
+}
+
+static void renewals_go_along_with_other_requests(void **state)
+{
+    struct fixture *f = *state;
+    struct proto_request renew = harness_renew(1, f->session, 1);
+    harness_send(f->h, f->connection, &renew);
+    harness_turn(f->h, 5);
+    f->id = 2;
+    send_acquires(f, 1);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 1);
+    assert_int_equal(commands_in(f->h, 0), 2);
+}
+
+static void a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin(void **state)
+{
+    struct fixture *f = *state;
+    send_acquires(f, 100);
+    harness_turn(f->h, 0);
+    struct proto_request renew = harness_renew(1, f->session, f->id);
+    harness_send(f->h, f->connection, &renew);
+    harness_turn(f->h, 30);
+    assert_int_equal(f->h->entries_count, 1);
+    assert_true(core_deadline(f->h->core).ms > f->h->now.ms);
+}
+
+static void the_log_never_holds_a_secret(void **state)
+{
+    struct fixture *f = *state;
+    struct proto_request open = harness_open(0x5a, 9, 1000);
+    harness_send(f->h, f->connection, &open);
+    send_acquires(f, 1);
+    harness_turn(f->h, 0);
+    uint8_t secret[PROTO_SECRET_BYTES];
+    memset(secret, 0x5a, sizeof(secret));
+    assert_null(memmem(f->h->entries[0].data, f->h->entries[0].size, secret, sizeof(secret)));
+    memset(secret, 1, sizeof(secret));
+    assert_null(memmem(f->h->entries[0].data, f->h->entries[0].size, secret, sizeof(secret)));
+}
+
+#define CORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CORE_TEST(all_requests_of_a_turn_share_one_entry),
+        CORE_TEST(an_idle_node_proposes_in_the_same_turn),
+        CORE_TEST(a_lone_request_does_not_wait_for_anothers_commit),
+        CORE_TEST(entries_do_not_shrink_while_a_large_one_is_under_way),
+        CORE_TEST(a_full_batch_goes_at_once_and_in_several_entries),
+        CORE_TEST(renewals_alone_wait_a_moment_for_company),
+        CORE_TEST(renewals_go_along_with_other_requests),
+        CORE_TEST(a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin),
+        CORE_TEST(the_log_never_holds_a_secret),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

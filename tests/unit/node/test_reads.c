@@ -1,0 +1,224 @@
+/* Reads (C3), cluster.status and cluster.transfer (reads.h). */
+#include <string.h>
+
+#include "test_core_harness.h"
+
+static int setup(void **state)
+{
+    *state = harness_create(NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    harness_destroy(*state);
+    return 0;
+}
+
+static void reads_of_a_turn_share_one_proof_and_wait_for_it(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    uint64_t token = harness_lock(h, c, 1, session, 1, "k");
+    for (uint64_t id = 10; id < 13; id++) {
+        struct proto_request get = harness_get(id, "k", false);
+        harness_send(h, c, &get);
+    }
+    harness_turn(h, 0);
+    assert_int_equal(h->reads_count, 1);
+    harness_turn(h, 0);
+    harness_turn(h, 5);
+    harness_expect_nothing(h, c);
+    harness_prove(h, true);
+    assert_int_equal(core_deadline(h->core).ms, h->now.ms);
+    harness_turn(h, 0);
+    for (uint64_t id = 10; id < 13; id++) {
+        struct proto_reply reply = harness_expect(h, c, id, PROTO_STATUS_OK);
+        assert_int_equal(reply.body.lock.fence, token);
+        assert_int_equal(reply.applied_index, h->applied_index);
+        assert_true(reply.time.ms == fsm_time(h->core->fsm).ms);
+    }
+}
+
+static void a_deposed_leader_answers_no_read(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    struct proto_request get = harness_get(1, "k", false);
+    harness_send(h, c, &get);
+    harness_turn(h, 0);
+    harness_prove(h, false);
+    struct proto_reply refused = harness_expect(h, c, 1, PROTO_STATUS_NOT_LEADER);
+    assert_int_equal(refused.kind, PROTO_LOCK_GET);
+
+    struct proto_request asked = harness_get(2, "k", false);
+    harness_send(h, c, &asked);
+    harness_turn(h, 0);
+    struct proto_request gathered = harness_get(3, "k", false);
+    harness_send(h, c, &gathered);
+    harness_follow(h, 2);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 2, PROTO_STATUS_NOT_LEADER);
+    (void)harness_expect(h, c, 3, PROTO_STATUS_NOT_LEADER);
+    (void)harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED);
+    harness_prove(h, true); /* too late */
+    harness_turn(h, 0);
+    harness_expect_nothing(h, c);
+
+    struct proto_request follower = harness_get(4, "k", false);
+    harness_send(h, c, &follower);
+    harness_turn(h, 0);
+    struct proto_reply away = harness_expect(h, c, 4, PROTO_STATUS_NOT_LEADER);
+    assert_int_equal(away.body.refusal.leader_id, 2);
+}
+
+static void a_question_that_the_replica_refuses_spares_the_earlier_ones(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    struct proto_request first = harness_get(1, "k", false);
+    harness_send(h, c, &first);
+    harness_turn(h, 0);
+    h->refuse_reads = true;
+    struct proto_request second = harness_get(2, "k", false);
+    harness_send(h, c, &second);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 2, PROTO_STATUS_NOT_LEADER);
+    harness_prove(h, true);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 1, PROTO_STATUS_OK);
+}
+
+static void a_stale_read_is_answered_anywhere_in_its_turn(void **state)
+{
+    struct harness *h = *state;
+    harness_follow(h, 2);
+    uint64_t c = harness_connect(h);
+    struct proto_request get = harness_get(1, "k", true);
+    harness_send(h, c, &get);
+    harness_turn(h, 0);
+    struct proto_reply reply = harness_expect(h, c, 1, PROTO_STATUS_OK);
+    assert_int_equal(reply.body.lock.holders_count, 0);
+    assert_int_equal(h->reads_count, 0);
+}
+
+static void a_flood_of_reads_is_spread_over_turns(void **state)
+{
+    struct harness *h = *state;
+    uint64_t c = harness_connect(h);
+    for (uint64_t id = 1; id <= READS_PER_TURN + 100; id++) {
+        struct proto_request get = harness_get(id, "k", true);
+        harness_send(h, c, &get);
+    }
+    harness_turn(h, 0);
+    assert_int_equal(harness_counts(h).reads, READS_PER_TURN);
+    assert_int_equal(core_deadline(h->core).ms, h->now.ms);
+    harness_turn(h, 0);
+    assert_int_equal(harness_counts(h).reads, READS_PER_TURN + 100);
+    assert_int_equal(harness_counts(h).requests_in_flight, 0);
+}
+
+static struct proto_cluster_reply status_of(struct harness *h, uint64_t c)
+{
+    struct proto_request request = {.kind = PROTO_CLUSTER_STATUS, .id = 99};
+    harness_send(h, c, &request);
+    harness_turn(h, 0);
+    return harness_expect(h, c, 99, PROTO_STATUS_OK).body.cluster;
+}
+
+static void status_shows_this_nodes_view(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    (void)harness_lock(h, c, 1, session, 1, "k");
+    h->now.ms += 250;
+    struct proto_cluster_reply status = status_of(h, c);
+    assert_int_equal(status.cluster_id, 77);
+    assert_int_equal(status.node_id, 1);
+    assert_int_equal(status.leader_id, 1);
+    assert_int_equal(status.term, 1);
+    assert_int_equal(status.applied_index, h->applied_index);
+    assert_int_equal(status.digest_index, h->applied_index);
+    assert_true(status.digest == fsm_digest(h->core->fsm));
+    assert_int_equal(status.sessions_count, 1);
+    assert_int_equal(status.locks_count, 1);
+    assert_int_equal(status.uptime_ms, 250);
+    assert_int_equal(status.members_count, 3);
+    assert_memory_equal(status.members[2].client_address.data, "10.0.0.3:7400", 13);
+    assert_memory_equal(status.version.data, "test", 4);
+}
+
+/* Two nodes that are asked while entries go by must show a digest of the same index. */
+static void a_busy_node_shows_the_digest_at_a_fixed_index(void **state)
+{
+    struct harness *h = *state;
+    h->core->options.digest_every_entries = 8;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    for (uint8_t who = 1; who <= 20; who++) {
+        (void)harness_session(h, c, who, 60000);
+    }
+    harness_turn(h, 1);
+    struct proto_cluster_reply busy = status_of(h, c);
+    assert_int_equal(busy.applied_index, 21);
+    assert_int_equal(busy.digest_index, 16);
+    h->now.ms += 600; /* quiet */
+    struct proto_cluster_reply quiet = status_of(h, c);
+    assert_int_equal(quiet.digest_index, quiet.applied_index);
+}
+
+static void only_the_leader_hands_leadership_over(void **state)
+{
+    struct harness *h = *state;
+    harness_follow(h, 2);
+    uint64_t c = harness_connect(h);
+    struct proto_request transfer = {.kind = PROTO_CLUSTER_TRANSFER, .id = 1};
+    transfer.body.cluster_transfer.node_id = 3;
+    harness_send(h, c, &transfer);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 1, PROTO_STATUS_NOT_LEADER);
+    harness_lead(h);
+    transfer.id = 2;
+    harness_send(h, c, &transfer);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 2, PROTO_STATUS_OK);
+    assert_int_equal(h->transfers, 1);
+    h->refuse_transfer = true;
+    transfer.id = 3;
+    harness_send(h, c, &transfer);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 3, PROTO_STATUS_NOT_FOUND);
+}
+
+static void a_ping_is_answered_at_once_by_any_node(void **state)
+{
+    struct harness *h = *state;
+    uint64_t c = harness_connect(h);
+    struct proto_request ping = {.kind = PROTO_PING, .id = 5};
+    harness_send(h, c, &ping);
+    assert_int_equal(harness_expect(h, c, 5, PROTO_STATUS_OK).kind, PROTO_PING);
+}
+
+#define CORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CORE_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
+        CORE_TEST(a_deposed_leader_answers_no_read),
+        CORE_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
+        CORE_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
+        CORE_TEST(a_flood_of_reads_is_spread_over_turns),
+        CORE_TEST(status_shows_this_nodes_view),
+        CORE_TEST(a_busy_node_shows_the_digest_at_a_fixed_index),
+        CORE_TEST(only_the_leader_hands_leadership_over),
+        CORE_TEST(a_ping_is_answered_at_once_by_any_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
