@@ -1,7 +1,6 @@
 /* What is encoded decodes to the same message, whatever the message, and however wide a foreign encoder writes it. */
 #include "support.h"
 
-#include <stdio.h>
 
 #include "arbitrary.h"
 #include "render.h"
