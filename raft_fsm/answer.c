@@ -68,7 +68,8 @@ static void reply_done(const struct answer *answer, union proto_reply_body *body
     }
 }
 
-void fsm_answer_reply(const struct answer *answer, uint64_t id, uint64_t time_ms, struct proto_reply *ret_reply)
+void fsm_answer_reply(const struct answer *answer, uint64_t id, uint64_t time_ms,
+                      struct proto_reply *ret_reply)
 {
     memset(ret_reply, 0, sizeof *ret_reply);
     ret_reply->kind = (enum proto_kind)answer->kind;

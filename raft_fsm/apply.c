@@ -16,9 +16,9 @@
 
 static void execute(struct fsm *fsm, const struct call *call, struct answer *ret)
 {
-#define X_LOG(enum_name, function)           \
-    case PROTO_##enum_name:                  \
-        fsm_##function(fsm, call, ret);      \
+#define X_LOG(enum_name, function)      \
+    case PROTO_##enum_name:             \
+        fsm_##function(fsm, call, ret); \
         return;
 #define X_QUERY(enum_name, function)
 #define X_LOCAL(enum_name, function)

@@ -105,7 +105,8 @@ static bool refuse(struct proto_error *ret_error, enum proto_status status, cons
     return false;
 }
 
-bool fsm_entry_open(struct fsm_entry_reader *reader, const void *data, size_t size, struct proto_error *ret_error)
+bool fsm_entry_open(struct fsm_entry_reader *reader, const void *data, size_t size,
+                    struct proto_error *ret_error)
 {
     struct reader in;
     if (size > FSM_ENTRY_BYTES_MAX) {
@@ -115,7 +116,8 @@ bool fsm_entry_open(struct fsm_entry_reader *reader, const void *data, size_t si
     uint32_t elements = fsm_reader_array(&in);
     uint64_t version = fsm_reader_uint(&in);
     if (!in.failed && version != FSM_ENTRY_VERSION) {
-        return refuse(ret_error, PROTO_STATUS_UNSUPPORTED, "entry: of a version that this node does not know");
+        return refuse(ret_error, PROTO_STATUS_UNSUPPORTED,
+                      "entry: of a version that this node does not know");
     }
     uint64_t time_ms = fsm_reader_uint_max(&in, FSM_TIME_MS_MAX);
     uint64_t count = fsm_reader_uint_max(&in, FSM_ENTRY_COMMANDS_MAX);
@@ -150,14 +152,15 @@ static bool read_body(struct reader *in, struct fsm_command *ret_command, struct
     return true;
 }
 
-bool fsm_entry_next(struct fsm_entry_reader *reader, struct fsm_command *ret_command, struct proto_error *ret_error)
+bool fsm_entry_next(struct fsm_entry_reader *reader, struct fsm_command *ret_command,
+                    struct proto_error *ret_error)
 {
     ret_error->status = PROTO_STATUS_OK;
     ret_error->detail[0] = '\0';
     if (reader->next == reader->count) {
-        return reader->rest.size == 0
-                   ? false
-                   : refuse(ret_error, PROTO_STATUS_MALFORMED, "entry: bytes are left over behind the commands");
+        return reader->rest.size == 0 ? false
+                                      : refuse(ret_error, PROTO_STATUS_MALFORMED,
+                                               "entry: bytes are left over behind the commands");
     }
     struct reader in;
     fsm_reader_init(&in, reader->rest.data, reader->rest.size);

@@ -125,7 +125,8 @@ struct cluster_time fsm_next_due(struct fsm *fsm)
 void fsm_counts(const struct fsm *fsm, struct fsm_counts *ret_counts)
 {
     uint64_t bytes = fsm->bytes + fsm->image.capacity + sizeof *fsm;
-    bytes += fsm->rests_pool.bytes + fsm->grants_pool.bytes + fsm->waiters_pool.bytes + fsm->sessions_pool.bytes;
+    bytes +=
+        fsm->rests_pool.bytes + fsm->grants_pool.bytes + fsm->waiters_pool.bytes + fsm->sessions_pool.bytes;
     for (size_t i = 0; i < FSM_LOCK_POOLS; i++) {
         bytes += fsm->locks_pool[i].bytes;
     }

@@ -103,8 +103,8 @@ static void disown_answer(struct fsm *fsm, struct answer *answer)
     }
 }
 
-void fsm_history_remember(struct fsm *fsm, struct session *session, uint64_t request_id, const struct answer *answer,
-                          uint64_t time_ms)
+void fsm_history_remember(struct fsm *fsm, struct session *session, uint64_t request_id,
+                          const struct answer *answer, uint64_t time_ms)
 {
     struct window *window = &session->window;
     uint32_t at = place_of(window, request_id);
@@ -167,7 +167,8 @@ void fsm_history_forget(struct fsm *fsm, struct session *session, uint64_t reque
     shrink(fsm, window);
 }
 
-void fsm_history_finish(struct fsm *fsm, struct session *session, uint64_t request_id, const struct answer *answer)
+void fsm_history_finish(struct fsm *fsm, struct session *session, uint64_t request_id,
+                        const struct answer *answer)
 {
     struct record *record = fsm_history_find(session, request_id);
     LOCKSTEP_ASSERT(record != NULL);

@@ -97,8 +97,9 @@ static const char *check_session(struct fsm *fsm, const struct session *session,
     if (!timer_sound(&session->timer, !session->ended)) {
         return "H3: a session's timer does not run as it should";
     }
-    if (session->ended && (session->indexed || session->ended_number == 0 || session->ended_ms > fsm->time_ms ||
-                           session->ended_number >= fsm->next_work_number)) {
+    if (session->ended &&
+        (session->indexed || session->ended_number == 0 || session->ended_ms > fsm->time_ms ||
+         session->ended_number >= fsm->next_work_number)) {
         return "E1: a session's end is not as it should be";
     }
     if (!session->indexed && fsm_session_alive(fsm, session)) {
@@ -167,7 +168,8 @@ static const char *check_mode(const struct lock *lock)
 {
     bool permit_waiters = lock->rest != NULL && lock->rest->permit_waiters > 0;
     bool permits = lock->grants != NULL && lock->mode == PROTO_MODE_PERMITS;
-    if ((lock->grants == NULL) != (lock->holders_count == 0) || lock->holders_count > FSM_HOLDERS_PER_LOCK_MAX) {
+    if ((lock->grants == NULL) != (lock->holders_count == 0) ||
+        lock->holders_count > FSM_HOLDERS_PER_LOCK_MAX) {
         return "O1: a lock's number of holders is not possible";
     }
     if (lock->grants == NULL && (lock->mode != PROTO_MODE_EXCLUSIVE || lock->fence != 0)) {

@@ -96,29 +96,53 @@ void fsm_answer_grant(const struct grant *grant, struct answer *ret)
     ret->grant.deadline_ms = fsm_grant_deadline(grant);
 }
 
-static bool grant_fits(const struct fsm *fsm, const struct grant *grant, const struct lock *lock,
-                       const struct session *session, uint64_t token)
+/* L3 */
+static bool joinable(const struct grant *grant, const struct grant_wish *wish)
 {
-    return grant->lock == lock && grant->session == session && (token == 0 || grant->token == token) &&
-           fsm_grant_alive(fsm, grant);
+    const struct lock *lock = grant->lock;
+    switch ((enum proto_mode)lock->mode) {
+    case PROTO_MODE_EXCLUSIVE:
+        return wish->mode != PROTO_MODE_PERMITS;
+    case PROTO_MODE_SHARED:
+        return wish->mode == PROTO_MODE_SHARED;
+    case PROTO_MODE_PERMITS:
+        return wish->mode == PROTO_MODE_PERMITS && grant->permits == wish->permits &&
+               lock->limit == wish->limit;
+    }
+    return false;
+}
+
+/* What find() looks for; 0 and NULL ask for nothing. */
+struct search {
+    const struct lock *lock;
+    const struct session *session;
+    uint64_t token;
+    const struct grant_wish *wish;
+};
+
+static bool fits(const struct fsm *fsm, const struct search *search, const struct grant *grant)
+{
+    return grant->lock == search->lock && grant->session == search->session &&
+           (search->token == 0 || grant->token == search->token) && fsm_grant_alive(fsm, grant) &&
+           (search->wish == NULL || joinable(grant, search->wish));
 }
 
 /* The first that fits is the same in both lists: both are in order of token (O1). So the shorter one is searched: a
  * lock may have many holders, or a session many locks, and hardly ever both. */
-const struct grant *fsm_grant_find(const struct fsm *fsm, const struct lock *lock, const struct session *session,
-                                   uint64_t token)
+static const struct grant *find(const struct fsm *fsm, const struct search *search)
 {
-    if (lock->holders_count <= session->grants_count) {
-        const struct grant *grant = lock->grants;
-        for (uint32_t i = 0; i < lock->holders_count; i++, grant = grant->lock_next) {
-            if (grant_fits(fsm, grant, lock, session, token)) {
+    if (search->lock->holders_count <= search->session->grants_count) {
+        const struct grant *grant = search->lock->grants;
+        for (uint32_t i = 0; i < search->lock->holders_count; i++, grant = grant->lock_next) {
+            if (fits(fsm, search, grant)) {
                 return grant;
             }
         }
         return NULL;
     }
-    for (const struct grant *grant = session->grants_first; grant != NULL; grant = grant->session_next) {
-        if (grant_fits(fsm, grant, lock, session, token)) {
+    for (const struct grant *grant = search->session->grants_first; grant != NULL;
+         grant = grant->session_next) {
+        if (fits(fsm, search, grant)) {
             return grant;
         }
     }
@@ -136,38 +160,8 @@ static struct grant_wish wish_of(const struct proto_lock_acquire *body)
                                .ttl_ms = body->ttl_ms};
 }
 
-/* L3 */
-static bool joinable(const struct lock *lock, const struct grant *grant, const struct grant_wish *wish)
-{
-    switch ((enum proto_mode)lock->mode) {
-    case PROTO_MODE_EXCLUSIVE:
-        return wish->mode != PROTO_MODE_PERMITS;
-    case PROTO_MODE_SHARED:
-        return wish->mode == PROTO_MODE_SHARED;
-    case PROTO_MODE_PERMITS:
-        return wish->mode == PROTO_MODE_PERMITS && grant->permits == wish->permits && lock->limit == wish->limit;
-    }
-    return false;
-}
-
-static const struct grant *find_joinable(const struct fsm *fsm, const struct lock *lock, const struct session *session,
-                                         const struct grant_wish *wish, const struct grant *first)
-{
-    if (lock->mode != PROTO_MODE_PERMITS) {
-        return joinable(lock, first, wish) ? first : NULL;
-    }
-    /* Only grants of permits differ from each other on one lock: look on behind the first. */
-    const struct grant *grant = first;
-    do {
-        if (grant->session == session && fsm_grant_alive(fsm, grant) && joinable(lock, grant, wish)) {
-            return grant;
-        }
-        grant = grant->lock_next;
-    } while (grant != lock->grants);
-    return NULL;
-}
-
-static void join(struct fsm *fsm, const struct grant *found, const struct proto_lock_acquire *body, struct answer *ret)
+static void join(struct fsm *fsm, const struct grant *found, const struct proto_lock_acquire *body,
+                 struct answer *ret)
 {
     if (found->holds >= FSM_HOLDS_MAX) {
         fsm_answer_status(ret, PROTO_STATUS_TOO_MANY_HOLDS);
@@ -177,7 +171,8 @@ static void join(struct fsm *fsm, const struct grant *found, const struct proto_
     struct grant *grant = (struct grant *)(uintptr_t)found;
     grant->holds++;
     uint64_t deadline_ms = fsm_deadline_after(fsm, body->ttl_ms);
-    if (deadline_ms > grant->own_deadline_ms) { /* L4: never, if it has no own lease; and a ttl of 0 asks for none */
+    if (deadline_ms >
+        grant->own_deadline_ms) { /* L4: never, if it has no own lease; and a ttl of 0 asks for none */
         grant->own_deadline_ms = deadline_ms;
         fsm_timer_set(fsm, &grant->timer, FSM_TIMER_GRANT);
     }
@@ -188,15 +183,17 @@ static void join(struct fsm *fsm, const struct grant *found, const struct proto_
 }
 
 /* @return false if the session has no live grant on the lock: it asks like anybody else. */
-static bool acquire_again(struct fsm *fsm, const struct lock *lock, const struct call *call, struct answer *ret)
+static bool acquire_again(struct fsm *fsm, const struct lock *lock, const struct call *call,
+                          struct answer *ret)
 {
     const struct proto_lock_acquire *body = &call->command->body.lock_acquire;
-    const struct grant *first = fsm_grant_find(fsm, lock, call->session, 0);
-    if (first == NULL) {
+    struct grant_wish wish = wish_of(body);
+    struct search search = {.lock = lock, .session = call->session};
+    if (find(fsm, &search) == NULL) {
         return false;
     }
-    struct grant_wish wish = wish_of(body);
-    const struct grant *grant = find_joinable(fsm, lock, call->session, &wish, first);
+    search.wish = &wish;
+    const struct grant *grant = find(fsm, &search);
     if (grant == NULL) {
         fsm_answer_status(ret, PROTO_STATUS_MODE_CONFLICT);
     } else {
@@ -249,7 +246,8 @@ static void answer_held(struct fsm *fsm, const struct lock *lock, struct answer 
     ret->holder = holder;
 }
 
-static void acquire_blocked(struct fsm *fsm, const struct lock *lock, const struct call *call, struct answer *ret)
+static void acquire_blocked(struct fsm *fsm, const struct lock *lock, const struct call *call,
+                            struct answer *ret)
 {
     const struct proto_lock_acquire *body = &call->command->body.lock_acquire;
     uint32_t waiters = lock->rest == NULL ? 0 : lock->rest->waiters_count;
@@ -295,11 +293,12 @@ void fsm_lock_acquire(struct fsm *fsm, const struct call *call, struct answer *r
 /* ---- what a holder does ---- */
 
 /* L8 */
-static struct grant *find_held(struct fsm *fsm, const struct call *call, struct proto_bytes key, uint64_t token)
+static struct grant *find_held(struct fsm *fsm, const struct call *call, struct proto_bytes key,
+                               uint64_t token)
 {
     const struct lock *lock = fsm_lock_find(fsm, key);
-    const struct grant *grant =
-        lock == NULL || token == 0 ? NULL : fsm_grant_find(fsm, lock, call->session, token);
+    struct search search = {.lock = lock, .session = call->session, .token = token};
+    const struct grant *grant = lock == NULL || token == 0 ? NULL : find(fsm, &search);
     if (grant == NULL) {
         return NULL;
     }

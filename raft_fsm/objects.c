@@ -181,7 +181,8 @@ struct lock_rest *fsm_lock_rest(struct fsm *fsm, struct lock *lock)
 
 static bool rest_unused(const struct lock_rest *rest)
 {
-    return rest->waiters_count == 0 && rest->delay_until_ms == 0 && rest->value == NULL && rest->pending_number == 0;
+    return rest->waiters_count == 0 && rest->delay_until_ms == 0 && rest->value == NULL &&
+           rest->pending_number == 0;
 }
 
 void fsm_lock_trim(struct fsm *fsm, struct lock *lock)

@@ -27,14 +27,14 @@
 /* A little less than the alignment is asked for: with glibc's own header the next chunk then follows without a gap,
  * where asking for all of it would waste as much again. */
 #define CHUNK_ALIGNMENT ((size_t)64 * 1024)
-#define CHUNK_BYTES (CHUNK_ALIGNMENT - 64)
+#define CHUNK_BYTES     (CHUNK_ALIGNMENT - 64)
 
 struct pool_chunk {
     struct pool_chunk *next;
     struct pool_chunk *previous;
-    void *free;        /* items given back, linked through their first word */
-    uint32_t fresh;    /* items never taken yet begin at this one */
-    uint32_t used;     /* items in use */
+    void *free;     /* items given back, linked through their first word */
+    uint32_t fresh; /* items never taken yet begin at this one */
+    uint32_t used;  /* items in use */
 };
 
 static uint32_t chunk_items(const struct pool *pool)

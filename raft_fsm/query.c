@@ -33,7 +33,8 @@ static void fill_holders(const struct fsm *fsm, const struct lock *lock, struct 
                          struct proto_lock_reply *ret)
 {
     const struct grant *grant = lock->grants;
-    uint32_t count = lock->holders_count < PROTO_STATUS_HOLDERS_MAX ? lock->holders_count : PROTO_STATUS_HOLDERS_MAX;
+    uint32_t count =
+        lock->holders_count < PROTO_STATUS_HOLDERS_MAX ? lock->holders_count : PROTO_STATUS_HOLDERS_MAX;
     for (uint32_t i = 0; i < count; i++, grant = grant->lock_next) {
         rows->holders[i] = (struct proto_holder){.session_id = grant->session->id,
                                                  .owner = owner_of(grant->session),
@@ -52,7 +53,8 @@ static void fill_waiters(const struct fsm *fsm, const struct lock_rest *rest, st
                          struct proto_lock_reply *ret)
 {
     const struct waiter *waiter = rest->queue;
-    uint32_t count = rest->waiters_count < PROTO_STATUS_HOLDERS_MAX ? rest->waiters_count : PROTO_STATUS_HOLDERS_MAX;
+    uint32_t count =
+        rest->waiters_count < PROTO_STATUS_HOLDERS_MAX ? rest->waiters_count : PROTO_STATUS_HOLDERS_MAX;
     for (uint32_t i = 0; i < count; i++, waiter = waiter->next) {
         bool for_ever = waiter->deadline_ms == FSM_NEVER;
         rows->waiters[i] = (struct proto_waiter){
@@ -68,8 +70,8 @@ static void fill_waiters(const struct fsm *fsm, const struct lock_rest *rest, st
     ret->waiters_shown = count;
 }
 
-static void query_lock_get(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                           struct proto_reply *ret_reply)
+static void query_lock_get(const struct fsm *fsm, const struct proto_request *request,
+                           struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     struct proto_lock_reply *ret = &ret_reply->body.lock;
     const struct lock *lock = fsm_lock_find(fsm, request->body.lock_get.key);
@@ -110,11 +112,12 @@ static struct proto_lock_row lock_row(const struct fsm *fsm, const struct lock *
 
 static bool has_prefix(const struct lock *lock, struct proto_bytes prefix)
 {
-    return prefix.size == 0 || (lock->key_bytes >= prefix.size && memcmp(lock->key, prefix.data, prefix.size) == 0);
+    return prefix.size == 0 ||
+           (lock->key_bytes >= prefix.size && memcmp(lock->key, prefix.data, prefix.size) == 0);
 }
 
-static void query_lock_list(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                            struct proto_reply *ret_reply)
+static void query_lock_list(const struct fsm *fsm, const struct proto_request *request,
+                            struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     const struct proto_lock_list *body = &request->body.lock_list;
     struct proto_lock_list_reply *ret = &ret_reply->body.lock_list;
@@ -154,8 +157,8 @@ static bool fence_is_current(const struct fsm *fsm, const struct lock *lock, uin
     return false;
 }
 
-static void query_fence_check(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                              struct proto_reply *ret_reply)
+static void query_fence_check(const struct fsm *fsm, const struct proto_request *request,
+                              struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     (void)rows; /* no list in this answer */
     const struct proto_fence_check *body = &request->body.fence_check;
@@ -180,8 +183,8 @@ static struct proto_session_row session_row(const struct fsm *fsm, const struct 
                                       .ack_floor = session->ack_floor};
 }
 
-static void query_session_get(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                              struct proto_reply *ret_reply)
+static void query_session_get(const struct fsm *fsm, const struct proto_request *request,
+                              struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     const struct session *session = fsm_session_find(fsm, request->body.session_get.session_id);
     if (session == NULL || !fsm_session_alive(fsm, session)) {
@@ -193,8 +196,8 @@ static void query_session_get(const struct fsm *fsm, const struct proto_request 
     ret_reply->body.session_list.count = 1;
 }
 
-static void query_session_list(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                               struct proto_reply *ret_reply)
+static void query_session_list(const struct fsm *fsm, const struct proto_request *request,
+                               struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     const struct proto_session_list *body = &request->body.session_list;
     struct proto_session_list_reply *ret = &ret_reply->body.session_list;
@@ -216,8 +219,8 @@ static void query_session_list(const struct fsm *fsm, const struct proto_request
     }
 }
 
-static void query_request_get(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                              struct proto_reply *ret_reply)
+static void query_request_get(const struct fsm *fsm, const struct proto_request *request,
+                              struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     (void)rows; /* no list in this answer */
     const struct proto_request_get *body = &request->body.request_get;
@@ -248,9 +251,9 @@ void fsm_query(const struct fsm *fsm, const struct proto_request *request, struc
     ret_reply->time = fsm_time(fsm);
 #define X_LOG(enum_name, function)
 #define X_LOCAL(enum_name, function)
-#define X_QUERY(enum_name, function)                      \
-    case PROTO_##enum_name:                               \
-        query_##function(fsm, request, rows, ret_reply);  \
+#define X_QUERY(enum_name, function)                     \
+    case PROTO_##enum_name:                              \
+        query_##function(fsm, request, rows, ret_reply); \
         return;
 #define X(kind, enum_name, name, function, sent_by, served_by, since) X_##served_by(enum_name, function)
     switch (request->kind) {

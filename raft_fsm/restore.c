@@ -117,7 +117,8 @@ static const char *read_records(struct fsm_restore *restore)
 
 /* ---- blocks ---- */
 
-static const char *unpack(struct fsm_restore *restore, const uint8_t *packed, uint32_t packed_bytes, uint32_t raw_bytes)
+static const char *unpack(struct fsm_restore *restore, const uint8_t *packed, uint32_t packed_bytes,
+                          uint32_t raw_bytes)
 {
     uint8_t *at = proto_buffer_reserve(&restore->raw, raw_bytes);
     LOCKSTEP_ASSERT(at != NULL);
@@ -202,7 +203,8 @@ static bool tell(const char *broken, struct proto_error *ret_error)
     return false;
 }
 
-bool fsm_restore_feed(struct fsm_restore *restore, const void *data, size_t size, struct proto_error *ret_error)
+bool fsm_restore_feed(struct fsm_restore *restore, const void *data, size_t size,
+                      struct proto_error *ret_error)
 {
     const uint8_t *at = data;
     while (size > 0 && restore->broken == NULL) {
@@ -227,7 +229,8 @@ static const char *check_complete(struct fsm_restore *restore)
     if (broken != NULL) {
         return broken;
     }
-    if (restore->fsm->sessions.count != restore->sessions_count || restore->fsm->locks.count != restore->locks_count) {
+    if (restore->fsm->sessions.count != restore->sessions_count ||
+        restore->fsm->locks.count != restore->locks_count) {
         return "snapshot: the number of objects is not what its end says";
     }
     /* The invariants first: every object still counts as changed, so no image is made twice. */
@@ -235,7 +238,8 @@ static const char *check_complete(struct fsm_restore *restore)
     if (broken != NULL) {
         return broken;
     }
-    return fsm_digest(restore->fsm) == restore->digest ? NULL : "snapshot: the digest is not what its end says";
+    return fsm_digest(restore->fsm) == restore->digest ? NULL
+                                                       : "snapshot: the digest is not what its end says";
 }
 
 struct fsm *fsm_restore_finish(struct fsm_restore *restore, struct proto_error *ret_error)

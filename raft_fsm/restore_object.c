@@ -118,7 +118,8 @@ const char *fsm_restore_globals(struct fsm *fsm, const void *image, size_t size)
     if (!in.failed && version != FSM_STATE_VERSION) {
         return "snapshot: the state is of a version that this node does not know";
     }
-    if (!fsm_reader_at_end(&in) || fsm->counter == 0 || fsm->next_session_id == 0 || fsm->next_work_number == 0) {
+    if (!fsm_reader_at_end(&in) || fsm->counter == 0 || fsm->next_session_id == 0 ||
+        fsm->next_work_number == 0) {
         return "snapshot: the globals can not be read";
     }
     return NULL;
@@ -207,7 +208,8 @@ static bool read_record(struct fsm *fsm, struct session *session, struct reader 
     if (kind == PROTO_SESSION_RENEW && status == PROTO_STATUS_OK) {
         answer.session.session_id = session->id;
     }
-    if (in->failed || elements != 5 + more || fsm_history_full(session) || fsm_history_find(session, request_id)) {
+    if (in->failed || elements != 5 + more || fsm_history_full(session) ||
+        fsm_history_find(session, request_id)) {
         return false;
     }
     fsm_history_remember(fsm, session, request_id, &answer, time_ms);
@@ -227,7 +229,8 @@ static void read_ended(struct session *session, struct restore_links *links, str
     add_link(&links->ending, session->ended_number, session, 0);
 }
 
-static bool read_session(struct fsm *fsm, struct restore_links *links, struct session *session, struct reader *in)
+static bool read_session(struct fsm *fsm, struct restore_links *links, struct session *session,
+                         struct reader *in)
 {
     struct proto_bytes owner = fsm_reader_bytes(in, PROTO_OWNER_BYTES_MAX);
     session->ttl_ms = fsm_reader_uint_max(in, PROTO_TTL_MS_MAX);
@@ -236,7 +239,8 @@ static bool read_session(struct fsm *fsm, struct restore_links *links, struct se
     struct proto_bytes digest = fsm_reader_bytes(in, PROTO_DIGEST_BYTES);
     session->ack_floor = fsm_reader_uint(in);
     session->last_request_id = fsm_reader_uint(in);
-    if (in->failed || digest.size != PROTO_DIGEST_BYTES || !proto_text_valid(owner, 0, PROTO_OWNER_BYTES_MAX)) {
+    if (in->failed || digest.size != PROTO_DIGEST_BYTES ||
+        !proto_text_valid(owner, 0, PROTO_OWNER_BYTES_MAX)) {
         return false;
     }
     memcpy(session->digest, digest.data, PROTO_DIGEST_BYTES);

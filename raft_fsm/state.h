@@ -18,17 +18,20 @@
 #include "raft_fsm/timer.h"
 #include "raft_fsm/tree.h"
 
+/* Those that decide what an entry does or what a reply says are replicated behaviour, as the bounds of limits.h are: a
+ * change of one needs a new entry version. */
 enum {
     FSM_STATE_VERSION = 1,
     FSM_EPOCH_MAX = UINT16_MAX,
-    FSM_RETRY_AFTER_MS = 500,     /* goes with LIMIT_REACHED and WINDOW_FULL */
-    FSM_HAND_ONS_PER_ENTRY = 4096, /* waiters granted or ended by handing on, beyond one for each freed lock */
-    FSM_DIRTY_MAX = 8192,         /* changed objects that may wait for fsm_digest() */
-    FSM_REKEYS_PER_CALL = 4096,   /* renewed deadlines that one fsm_next_due() sorts in again */
+    FSM_RETRY_AFTER_MS = 500, /* goes with LIMIT_REACHED and WINDOW_FULL */
+    FSM_HAND_ONS_PER_ENTRY =
+        4096,                   /* waiters granted or ended by handing on, beyond one for each freed lock */
+    FSM_DIRTY_MAX = 8192,       /* changed objects that may wait for fsm_digest() */
+    FSM_REKEYS_PER_CALL = 4096, /* renewed deadlines that one fsm_next_due() sorts in again */
 };
 #define FSM_TOKEN_COUNTER_BITS 48
-#define FSM_TIME_MS_MAX (UINT64_MAX >> 2) /* of an entry; no deadline overflows */
-#define FSM_NEVER UINT64_MAX              /* as a deadline: none */
+#define FSM_TIME_MS_MAX        (UINT64_MAX >> 2) /* of an entry; no deadline overflows */
+#define FSM_NEVER              UINT64_MAX        /* as a deadline: none */
 
 struct session;
 struct lock;
@@ -49,13 +52,13 @@ struct object {
 /* ---- answers ---- */
 
 /* The sentence that goes with a refusal. The numbers are in snapshots: never reused. */
-#define FSM_DETAILS(X)                                                                                          \
-    X(NONE, 0, "")                                                                                              \
-    X(SESSIONS, 1, "the cluster has as many sessions as it may have (1048576)")                                 \
-    X(LOCKS, 2, "the cluster has as many locks as it may have (16777216)")                                      \
-    X(WAITERS, 3, "as many requests wait for this lock as may wait (65536)")                                    \
-    X(HOLDERS, 4, "the lock has as many holders as it may have (65536)")                                        \
-    X(WINDOW, 5, "the session has as many unacknowledged requests as it may have (1024): raise the floor")      \
+#define FSM_DETAILS(X)                                                                                     \
+    X(NONE, 0, "")                                                                                         \
+    X(SESSIONS, 1, "the cluster has as many sessions as it may have (1048576)")                            \
+    X(LOCKS, 2, "the cluster has as many locks as it may have (16777216)")                                 \
+    X(WAITERS, 3, "as many requests wait for this lock as may wait (65536)")                               \
+    X(HOLDERS, 4, "the lock has as many holders as it may have (65536)")                                   \
+    X(WINDOW, 5, "the session has as many unacknowledged requests as it may have (1024): raise the floor") \
     X(EPOCH, 6, "the epoch can not be raised any more (65535)")
 
 enum fsm_detail {
@@ -173,7 +176,7 @@ struct grant {
     uint64_t token;
     uint64_t own_deadline_ms; /* FSM_NEVER: only the session's */
     uint32_t holds;
-    uint16_t permits; /* PERMITS only */
+    uint16_t permits;   /* PERMITS only */
     struct timer timer; /* if it has an own deadline */
 };
 
@@ -205,7 +208,7 @@ struct fsm {
     /* Replicated, besides the objects. */
     uint64_t time_ms;
     uint64_t epoch;
-    uint64_t counter;         /* of the next token */
+    uint64_t counter; /* of the next token */
     uint64_t next_session_id;
     uint64_t next_work_number; /* for ended_number and pending_number */
 
@@ -352,9 +355,6 @@ struct grant *fsm_grant_create(struct fsm *fsm, struct lock *lock, struct sessio
 /* Take the grant out of the lock and free it. The caller hands the lock on. */
 void fsm_grant_end(struct fsm *fsm, struct grant *grant);
 void fsm_answer_grant(const struct grant *grant, struct answer *ret);
-/* The session's first live grant on the lock, with `token` if that is not 0; or NULL. */
-const struct grant *fsm_grant_find(const struct fsm *fsm, const struct lock *lock, const struct session *session,
-                                   uint64_t token);
 
 /* ---- hand_on.c ---- */
 
@@ -396,10 +396,11 @@ struct record *fsm_history_find(const struct session *session, uint64_t request_
 bool fsm_history_full(const struct session *session);
 void fsm_history_acknowledge(struct fsm *fsm, struct session *session, uint64_t floor);
 /* Remember what `request_id` was answered; QUEUED: that it waits. The id is not known yet. */
-void fsm_history_remember(struct fsm *fsm, struct session *session, uint64_t request_id, const struct answer *answer,
-                          uint64_t time_ms);
+void fsm_history_remember(struct fsm *fsm, struct session *session, uint64_t request_id,
+                          const struct answer *answer, uint64_t time_ms);
 /* A waiting request is answered. */
-void fsm_history_finish(struct fsm *fsm, struct session *session, uint64_t request_id, const struct answer *answer);
+void fsm_history_finish(struct fsm *fsm, struct session *session, uint64_t request_id,
+                        const struct answer *answer);
 /* Forget one record, or every finished one. */
 void fsm_history_forget(struct fsm *fsm, struct session *session, uint64_t request_id);
 void fsm_history_forget_finished(struct fsm *fsm, struct session *session);
@@ -412,11 +413,13 @@ void fsm_answer_limit(struct answer *ret, enum proto_status status, enum fsm_det
 const char *fsm_detail_text(uint8_t detail);
 bool fsm_detail_known(uint64_t detail);
 /* The reply that `answer` stands for; strings as they are in the answer. */
-void fsm_answer_reply(const struct answer *answer, uint64_t id, uint64_t time_ms, struct proto_reply *ret_reply);
+void fsm_answer_reply(const struct answer *answer, uint64_t id, uint64_t time_ms,
+                      struct proto_reply *ret_reply);
 
 /* ---- effects.c; none does anything if nobody asks for effects ---- */
 
-void fsm_effect_reply(struct fsm *fsm, const struct call *call, const struct answer *answer, uint64_t time_ms);
+void fsm_effect_reply(struct fsm *fsm, const struct call *call, const struct answer *answer,
+                      uint64_t time_ms);
 void fsm_effect_queued(struct fsm *fsm, const struct call *call);
 void fsm_effect_wait_ended(struct fsm *fsm, const struct waiter *waiter, const struct answer *answer);
 void fsm_effect_grant_lost(struct fsm *fsm, const struct grant *grant, enum proto_end_reason reason,

@@ -15,7 +15,7 @@
 
 enum { CHILDREN = 4, CAPACITY_MIN = 64 };
 
-#define OBJECT_OF(type, member, pointer) ((type *)(void *)((uintptr_t)(pointer) - offsetof(type, member)))
+#define OBJECT_OF(type, member, pointer) ((type *)(void *)((uintptr_t)(pointer)-offsetof(type, member)))
 
 struct session *fsm_timer_session(const struct timer *timer)
 {

@@ -27,7 +27,8 @@ struct waiter *fsm_waiter_create(struct fsm *fsm, struct lock *lock, const struc
     struct waiter *waiter = fsm_pool_take(&fsm->waiters_pool);
     waiter->session = call->session;
     waiter->request_id = call->command->request_id;
-    waiter->deadline_ms = body->wait_ms == PROTO_WAIT_FOREVER ? FSM_NEVER : fsm_deadline_after(fsm, body->wait_ms);
+    waiter->deadline_ms =
+        body->wait_ms == PROTO_WAIT_FOREVER ? FSM_NEVER : fsm_deadline_after(fsm, body->wait_ms);
     waiter->ttl_ms = body->ttl_ms;
     waiter->mode = (uint8_t)body->mode;
     if (body->mode == PROTO_MODE_PERMITS) {

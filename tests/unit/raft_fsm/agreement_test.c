@@ -42,7 +42,8 @@ static uint64_t pick_ttl(struct story *story)
 
 static void add_open(struct story *story, struct client *client)
 {
-    struct fsm_command command = open_command(client, pick_ttl(story), one_in(story, 2) ? 0 : pick(story, 500));
+    struct fsm_command command =
+        open_command(client, pick_ttl(story), one_in(story, 2) ? 0 : pick(story, 500));
     if (one_in(story, 6)) {
         command.body.session_open.resume_id = client->session_id;
     }
@@ -74,7 +75,9 @@ static struct fsm_command random_acquire(struct story *story, struct client *cli
 
 static void pick_token(struct story *story, struct proto_bytes *ret_key, uint64_t *ret_token)
 {
-    unsigned at = story->tokens_count == 0 ? 0 : (unsigned)pick(story, story->tokens_count < 64 ? story->tokens_count : 64);
+    unsigned at = story->tokens_count == 0
+                      ? 0
+                      : (unsigned)pick(story, story->tokens_count < 64 ? story->tokens_count : 64);
     *ret_key = bytes_of(key_names[story->keys[at]]);
     *ret_token = story->tokens[at];
 }
@@ -134,7 +137,8 @@ static void add_admin(struct story *story)
         command.body.force_release.reason = bytes_of("maintenance");
     } else if (one_in(story, 2)) {
         command.kind = PROTO_SESSION_KILL;
-        command.body.session_kill.session_id = story->clients[pick(story, CLIENTS)].session_id + pick(story, 2);
+        command.body.session_kill.session_id =
+            story->clients[pick(story, CLIENTS)].session_id + pick(story, 2);
         command.body.session_kill.reason = bytes_of("misbehaves");
     }
     entry_add(story->fixture, &command);
@@ -309,7 +313,8 @@ static void replicas_agree_after_every_entry(void **state)
         story.fixture = fixture_create();
         proto_buffer_init(&story.stream, SIZE_MAX);
         for (unsigned i = 0; i < CLIENTS; i++) {
-            memset(story.clients[i].digest, (int)('A' + i / 2), sizeof story.clients[i].digest); /* two share a key */
+            memset(story.clients[i].digest, (int)('A' + i / 2),
+                   sizeof story.clients[i].digest); /* two share a key */
             story.clients[i].next_request_id = 1;
         }
         for (unsigned i = 0; i < ENTRIES; i++) {

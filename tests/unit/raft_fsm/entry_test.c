@@ -121,7 +121,8 @@ static void a_query_is_no_command(void **state)
 {
     struct fixture *f = *state;
     /* [version, 0, 1, [20 (lock.get), 0, 0, 0, 0, ["k"]]] */
-    static const uint8_t entry[] = {0xdd, 0, 0, 0, 4, 1, 0, 0xce, 0, 0, 0, 1, 0x96, 20, 0, 0, 0, 0, 0x91, 0xa1, 'k'};
+    static const uint8_t entry[] = {0xdd, 0,    0,  0, 4, 1, 0, 0xce, 0,    0,  0,
+                                    1,    0x96, 20, 0, 0, 0, 0, 0x91, 0xa1, 'k'};
     refused(f, entry, sizeof entry);
 }
 
@@ -144,7 +145,8 @@ static void any_bytes_are_applied_or_refused(void **state)
         for (uint64_t i = 1 + random_below(&random, 4); i > 0; i--) {
             f->entry.data[random_below(&random, f->entry.size)] = (uint8_t)random_next(&random);
         }
-        size_t size = f->entry.size - (random_below(&random, 4) == 0 ? random_below(&random, f->entry.size) : 0);
+        size_t size =
+            f->entry.size - (random_below(&random, 4) == 0 ? random_below(&random, f->entry.size) : 0);
         uint8_t *exact = malloc(size > 0 ? size : 1); /* so that a read past the end is seen */
         memcpy(exact, f->entry.data, size);
         enum fsm_result result = fsm_apply(f->fsm, exact, size, &f->effects, NULL);

@@ -53,7 +53,8 @@ static void a_dead_session_before_its_turn_answers_nothing_and_keeps_its_locks_c
     struct fixture *f = *state;
     f->unchecked = true;
     open_many(f, FSM_EXPIRIES_PER_ENTRY, 500);
-    struct client late = open_client(f, 'l', 500, 0); /* the greatest id: its turn comes in the second entry */
+    struct client late =
+        open_client(f, 'l', 500, 0); /* the greatest id: its turn comes in the second entry */
     struct client other = open_client(f, 'o', 5000, 0);
     uint64_t token = acquire(f, &late, "k", PROTO_MODE_EXCLUSIVE);
     f->time_ms = 500;
@@ -64,7 +65,8 @@ static void a_dead_session_before_its_turn_answers_nothing_and_keeps_its_locks_c
     entry_add(f, &extend);
     struct fsm_command wants = acquire_command(&other, "k", PROTO_MODE_EXCLUSIVE, 0);
     entry_add(f, &wants);
-    struct fsm_command opens = open_command(&late, 500, 0); /* the same key: a new session, although the old is there */
+    struct fsm_command opens =
+        open_command(&late, 500, 0); /* the same key: a new session, although the old is there */
     entry_add(f, &opens);
     entry_apply(f);
     size_t base = FSM_EXPIRIES_PER_ENTRY;
@@ -158,7 +160,8 @@ static void a_closed_session_with_many_locks_is_freed_in_portions(void **state)
         left = counts(f).grants;
         entries++;
     }
-    assert_int_equal(entries, (LOCKS - 1) / FSM_RELEASES_PER_ENTRY - 2); /* three entries above did their share */
+    assert_int_equal(entries,
+                     (LOCKS - 1) / FSM_RELEASES_PER_ENTRY - 2); /* three entries above did their share */
     assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_OK);
     assert_int_equal(counts(f).locks, 1);
     fsm_check_invariants(f->fsm);

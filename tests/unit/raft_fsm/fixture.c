@@ -111,7 +111,8 @@ size_t effects_of(const struct fixture *fixture, enum fsm_effect_kind kind)
     return count;
 }
 
-const struct proto_reply *wait_ended(const struct fixture *fixture, const struct client *client, uint64_t request_id)
+const struct proto_reply *wait_ended(const struct fixture *fixture, const struct client *client,
+                                     uint64_t request_id)
 {
     const struct proto_reply *reply = NULL;
     for (size_t i = 0; i < fixture->effects.count; i++) {
@@ -134,7 +135,8 @@ const struct proto_event *event_for(const struct fixture *fixture, const struct 
     const struct proto_event *event = NULL;
     for (size_t i = 0; i < fixture->effects.count; i++) {
         const struct fsm_effect *found = &fixture->effects.list[i];
-        if (found->kind == FSM_EVENT && found->session_id == client->session_id && found->event.kind == kind) {
+        if (found->kind == FSM_EVENT && found->session_id == client->session_id &&
+            found->event.kind == kind) {
             assert_null(event);
             event = &found->event;
         }
@@ -175,7 +177,8 @@ struct fsm_command command_of(struct client *client, enum proto_kind kind)
     return command;
 }
 
-struct fsm_command acquire_command(struct client *client, const char *key, enum proto_mode mode, uint64_t wait_ms)
+struct fsm_command acquire_command(struct client *client, const char *key, enum proto_mode mode,
+                                   uint64_t wait_ms)
 {
     struct fsm_command command = command_of(client, PROTO_LOCK_ACQUIRE);
     command.body.lock_acquire.key = bytes_of(key);

@@ -53,7 +53,8 @@ const struct fsm_effect *effect(const struct fixture *fixture, size_t at);
 /* How many effects of a kind the last entry had. */
 size_t effects_of(const struct fixture *fixture, enum fsm_effect_kind kind);
 /* The one WAIT_ENDED of that request in the last entry; fails if there is none. */
-const struct proto_reply *wait_ended(const struct fixture *fixture, const struct client *client, uint64_t request_id);
+const struct proto_reply *wait_ended(const struct fixture *fixture, const struct client *client,
+                                     uint64_t request_id);
 /* The one event of that kind for that session in the last entry; fails if there is none. */
 const struct proto_event *event_for(const struct fixture *fixture, const struct client *client,
                                     enum proto_event_kind kind);
@@ -61,7 +62,8 @@ const struct proto_event *event_for(const struct fixture *fixture, const struct 
 struct fsm_command open_command(const struct client *client, uint64_t ttl_ms, uint64_t lock_delay_ms);
 /* A command of the client's session with the client's next request id. */
 struct fsm_command command_of(struct client *client, enum proto_kind kind);
-struct fsm_command acquire_command(struct client *client, const char *key, enum proto_mode mode, uint64_t wait_ms);
+struct fsm_command acquire_command(struct client *client, const char *key, enum proto_mode mode,
+                                   uint64_t wait_ms);
 struct fsm_command permits_command(struct client *client, const char *key, uint32_t permits, uint32_t limit,
                                    uint64_t wait_ms);
 struct fsm_command release_command(struct client *client, const char *key, uint64_t token);

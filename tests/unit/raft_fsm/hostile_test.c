@@ -85,7 +85,8 @@ static void change(struct random *random, uint8_t *raw, size_t raw_bytes)
     for (uint64_t i = 1 + random_below(random, 3); i > 0; i--) {
         size_t at = random_below(random, raw_bytes - 9);
         static const uint8_t values[] = {0, 1, 2, 3, 0x7f, 0x80, 0xc0, 0xff};
-        raw[at] = random_below(random, 2) == 0 ? (uint8_t)random_next(random) : values[random_below(random, 8)];
+        raw[at] =
+            random_below(random, 2) == 0 ? (uint8_t)random_next(random) : values[random_below(random, 8)];
     }
 }
 

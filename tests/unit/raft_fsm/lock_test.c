@@ -8,7 +8,8 @@ static struct fsm_command reentrant(struct client *client, const char *key, enum
     return command;
 }
 
-static struct fsm_command extend_command(struct client *client, const char *key, uint64_t token, uint64_t ttl_ms)
+static struct fsm_command extend_command(struct client *client, const char *key, uint64_t token,
+                                         uint64_t ttl_ms)
 {
     struct fsm_command command = command_of(client, PROTO_LOCK_EXTEND);
     command.body.lock_extend.key = bytes_of(key);
@@ -270,7 +271,8 @@ static void a_stale_or_foreign_token_releases_nothing(void **state)
     assert_int_equal(counts(f).grants, 1);
 }
 
-static struct fsm_command value_command(struct client *client, const char *key, uint64_t token, const char *value)
+static struct fsm_command value_command(struct client *client, const char *key, uint64_t token,
+                                        const char *value)
 {
     struct fsm_command command = command_of(client, PROTO_LOCK_SET_VALUE);
     command.body.lock_set_value.key = bytes_of(key);
