@@ -49,12 +49,13 @@ static bool admission_authorise(struct core *core, struct request *request)
         return false;
     }
     if (operation->since > connection->version) {
-        request_refuse(core, request, PROTO_STATUS_UNSUPPORTED, "the agreed version does not have this operation", 0);
+        request_refuse(core, request, PROTO_STATUS_UNSUPPORTED,
+                       "the agreed version does not have this operation", 0);
         return false;
     }
     if (operation->sent_by == PROTO_ADMIN) {
-        core_complain(core, CORE_ADMIN, "connection=%" PRIu64 " peer=%s operation=%s", connection->id, connection->name,
-                      operation->name);
+        core_complain(core, CORE_ADMIN, "connection=%" PRIu64 " peer=%s operation=%s", connection->id,
+                      connection->name, operation->name);
     }
     return true;
 }
@@ -115,7 +116,8 @@ void admission_refuse_frame(struct core *core, struct core_connection *connectio
     struct proto_request request = {0};
     struct proto_error error;
     if (body.size > 0) {
-        (void)proto_decode_request(body, &request, &error); /* only kind and id are wanted, which are set in any case */
+        (void)proto_decode_request(body, &request,
+                                   &error); /* only kind and id are wanted, which are set in any case */
     }
     struct proto_reply reply = {.kind = request.kind, .id = request.id, .status = status};
     uint64_t retry_after_ms = status == PROTO_STATUS_OVERLOADED ? NO_ROOM_RETRY_MS : 0;

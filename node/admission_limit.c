@@ -34,7 +34,8 @@ static uint64_t rate_wait(struct core *core, const struct request *request)
     return (uint64_t)((1000 - connection->rate.milli_tokens + rate - 1) / rate);
 }
 
-static void refuse(struct core *core, struct request *request, const char *limit, const char *detail, uint64_t retry_ms)
+static void refuse(struct core *core, struct request *request, const char *limit, const char *detail,
+                   uint64_t retry_ms)
 {
     core_complain(core, CORE_OVERLOADED, "connection=%" PRIu64 " peer=%s limit=%s", request->connection->id,
                   request->connection->name, limit);
@@ -55,7 +56,8 @@ bool admission_limit(struct core *core, struct request *request)
     }
     uint64_t wait_ms = rate_wait(core, request);
     if (wait_ms > 0) {
-        refuse(core, request, "requests_per_second", "the connection sends too many requests per second", wait_ms);
+        refuse(core, request, "requests_per_second", "the connection sends too many requests per second",
+               wait_ms);
         return false;
     }
     return true;

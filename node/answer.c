@@ -58,7 +58,8 @@ void answer_event(struct core *core, struct core_connection *connection, const s
     core->events_sent++;
 }
 
-void answer_hello(struct core *core, struct core_connection *connection, const struct proto_hello_reply *hello)
+void answer_hello(struct core *core, struct core_connection *connection,
+                  const struct proto_hello_reply *hello)
 {
     size_t begin = begin_frame(core);
     proto_encode_hello_reply(&core->frame, hello);
@@ -67,7 +68,8 @@ void answer_hello(struct core *core, struct core_connection *connection, const s
 
 void answer_leader_moved(struct core *core)
 {
-    struct proto_event event = {.kind = PROTO_EVENT_LEADER_MOVED, .leader_address = answer_leader_address(core)};
+    struct proto_event event = {.kind = PROTO_EVENT_LEADER_MOVED,
+                                .leader_address = answer_leader_address(core)};
     event.leader_id = answer_leader_id(core);
     struct core_connection *next = NULL;
     for (struct core_connection *at = core->connections.first; at != NULL; at = next) {

@@ -9,7 +9,8 @@ struct core_connection;
 
 void answer_reply(struct core *core, struct core_connection *connection, const struct proto_reply *reply);
 void answer_event(struct core *core, struct core_connection *connection, const struct proto_event *event);
-void answer_hello(struct core *core, struct core_connection *connection, const struct proto_hello_reply *hello);
+void answer_hello(struct core *core, struct core_connection *connection,
+                  const struct proto_hello_reply *hello);
 /* leader.moved to every connection that has said hello. */
 void answer_leader_moved(struct core *core);
 

@@ -35,8 +35,8 @@ static bool may_pass(const struct cluster_clock *clock, uint64_t limit_ms, bool 
     return proposed == received || (clock->stands_before_ms == limit_ms && proposed >= clock->waits_for);
 }
 
-void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, uint64_t limit_ms, uint64_t received,
-                           uint64_t proposed)
+void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, uint64_t limit_ms,
+                           uint64_t received, uint64_t proposed)
 {
     LOCKSTEP_ASSERT(proposed <= received);
     if (!clock->running || now.ms <= clock->counted_to.ms) {
@@ -46,7 +46,8 @@ void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, u
     bool stalled = passed_ms > clock->step_ms_max;
     uint64_t next_ms = clock->time.ms + (stalled ? clock->step_ms_max : passed_ms);
     clock->counted_to = now;
-    if (clock->time.ms < limit_ms && next_ms >= limit_ms && !may_pass(clock, limit_ms, stalled, received, proposed)) {
+    if (clock->time.ms < limit_ms && next_ms >= limit_ms &&
+        !may_pass(clock, limit_ms, stalled, received, proposed)) {
         clock->time.ms = limit_ms - 1;
         if (clock->stands_before_ms != limit_ms || clock->waits_for == CLUSTER_CLOCK_NEXT_TURN) {
             clock->stands_before_ms = limit_ms;

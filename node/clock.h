@@ -24,7 +24,7 @@ struct cluster_clock {
     struct cluster_time time;
     struct local_time counted_to; /* the local time up to which time has been counted */
     uint64_t stands_before_ms;    /* the limit before which it stands; UINT64_MAX: it does not stand */
-    uint64_t waits_for;           /* how many requests must have been proposed before it may pass that limit */
+    uint64_t waits_for; /* how many requests must have been proposed before it may pass that limit */
 };
 
 /* waits_for: as many as the next turn will have received. */
@@ -40,8 +40,8 @@ void cluster_clock_stop(struct cluster_clock *clock);
  * @param limit_ms  the earliest deadline, UINT64_MAX if there is none.
  * @param received  how many requests for the log were received since the start of the node,
  * @param proposed  and how many of them, oldest first, were proposed or answered. */
-void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, uint64_t limit_ms, uint64_t received,
-                           uint64_t proposed);
+void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, uint64_t limit_ms,
+                           uint64_t received, uint64_t proposed);
 
 /* It stands before a limit: what has been received is to be proposed without delay. */
 bool cluster_clock_stands(const struct cluster_clock *clock);

@@ -10,8 +10,8 @@
 #include "protocol/assert.h"
 
 enum {
-    LEAVE_DRAIN_MS = 500,     /* what is in flight may take so long before leadership is handed over anyway */
-    LEAVE_GIVE_UP_MS = 3000,  /* if nobody takes it by then, the others will elect by themselves */
+    LEAVE_DRAIN_MS = 500,    /* what is in flight may take so long before leadership is handed over anyway */
+    LEAVE_GIVE_UP_MS = 3000, /* if nobody takes it by then, the others will elect by themselves */
     TRANSFER_RETRY_MS = 500,
 };
 
@@ -120,8 +120,8 @@ static void stop_serving(struct core *core)
     core->serving = false;
     cluster_clock_stop(&core->clock);
     core_log(core, CORE_LOG_INFO, "not_serving",
-             "term=%" PRIu64 " leader=%" PRIu64 " proposed=%" PRIu64 " queued=%" PRIu64 " waits=%zu", core->term,
-             core->leader_id, core->proposer.commands_in_flight, core->proposer.queue.count,
+             "term=%" PRIu64 " leader=%" PRIu64 " proposed=%" PRIu64 " queued=%" PRIu64 " waits=%zu",
+             core->term, core->leader_id, core->proposer.commands_in_flight, core->proposer.queue.count,
              core->dispatch.waits.count);
     proposer_abandon(core);
     reads_abandon(core);
@@ -229,7 +229,8 @@ static void leave_run(struct core *core, struct local_time now)
         give_up_handing_over(core);
     } else if (core->now.ms >= core->transfer_retry.ms) {
         core->transfer_retry = (struct local_time){core->now.ms + TRANSFER_RETRY_MS};
-        (void)core->replica.transfer(core->replica.ctx, now, 0); /* refused: nobody is up to date yet; tried again */
+        (void)core->replica.transfer(core->replica.ctx, now,
+                                     0); /* refused: nobody is up to date yet; tried again */
     }
 }
 

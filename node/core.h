@@ -91,13 +91,17 @@ void core_receive(struct core *core, struct local_time now, uint64_t connection,
 /* The bytes of this connection were no frame: log (rate-limited), tell if possible, close. */
 void core_bad_frame(struct core *core, struct local_time now, uint64_t connection, const char *what);
 
-/* The decisions of one turn. Call after every batch of input and at core_deadline(). */
+/* The decisions of one turn. Call after every batch of input and at core_deadline(). All that the sockets hold is to be
+ * read before, also when it is a timer that fired: a turn that comes before the reading could let a lease expire whose
+ * renewal has arrived (C4). The core counts time in which no turn was made up to clock_step_ms_max only. */
 void core_turn(struct core *core, struct local_time now);
 struct local_time core_deadline(const struct core *core);
 
 /* Begin to leave (SIGTERM): refuse new requests with NOT_LEADER/UNAVAILABLE and a hint, tell clients leader.moved, hand
- * leadership over. core_drained() is true once nothing that was accepted is unanswered (waiting acquires do not count:
- * they survive in the queue). */
+ * leadership over once what is in flight is answered (or has taken half a second). core_drained() is true once nothing
+ * that was accepted is unanswered (waiting acquires do not count: they survive in the queue), and leadership is gone, or
+ * nobody has taken it for three seconds, or nobody else votes. leader.moved goes out when leadership goes, so that it
+ * can say where to. */
 void core_shutdown(struct core *core, struct local_time now);
 bool core_drained(const struct core *core);
 

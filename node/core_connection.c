@@ -36,8 +36,7 @@ struct core_connection *core_connection_find(struct core *core, uint64_t id)
     struct core_table *table = &core->connections.table;
     struct core_table_node *at = core_table_first(table, core_table_hash(table, id, 0));
     for (; at != NULL; at = core_table_next(at)) {
-        struct core_connection *connection =
-            (void *)((char *)at - offsetof(struct core_connection, node));
+        struct core_connection *connection = (void *)((char *)at - offsetof(struct core_connection, node));
         if (connection->id == id) {
             return connection;
         }
@@ -178,13 +177,15 @@ void core_receive(struct core *core, struct local_time now, uint64_t id, struct 
         return;
     }
     if (body.size > PROTO_REQUEST_BODY_BYTES_MAX) {
-        admission_refuse_frame(core, connection, body, PROTO_STATUS_MALFORMED, "the request is larger than 8192 bytes");
+        admission_refuse_frame(core, connection, body, PROTO_STATUS_MALFORMED,
+                               "the request is larger than 8192 bytes");
         core_connection_end(core, connection, "request too large");
         return;
     }
     struct request *request = request_create(core, connection, body);
     if (request == NULL) {
-        admission_refuse_frame(core, connection, body, PROTO_STATUS_OVERLOADED, "the node has no room for the request");
+        admission_refuse_frame(core, connection, body, PROTO_STATUS_OVERLOADED,
+                               "the node has no room for the request");
         return;
     }
     admission_run(core, request);
@@ -213,7 +214,8 @@ void core_connections_expire(struct core *core)
     uint64_t timeout_ms = core->options.hello_timeout_ms;
     struct core_connection *connection = core->connections.ungreeted_first;
     while (connection != NULL && core->now.ms - connection->opened.ms >= timeout_ms) {
-        core_complain(core, CORE_HELLO_LATE, "connection=%" PRIu64 " peer=%s", connection->id, connection->name);
+        core_complain(core, CORE_HELLO_LATE, "connection=%" PRIu64 " peer=%s", connection->id,
+                      connection->name);
         core_connection_end(core, connection, "no hello in time");
         connection = core->connections.ungreeted_first;
     }
@@ -254,7 +256,8 @@ void session_route_set(struct core *core, uint64_t session_id, struct core_conne
     if (route == NULL) {
         return; /* more than can live at a time: events are a courtesy, and this one is missed */
     }
-    *route = (struct session_route){.session_id = session_id, .connection = connection, .next = connection->routes};
+    *route = (struct session_route){
+        .session_id = session_id, .connection = connection, .next = connection->routes};
     if (route->next != NULL) {
         route->next->previous = route;
     }

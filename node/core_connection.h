@@ -25,7 +25,7 @@ struct session_route {
 
 struct core_connection {
     struct core_table_node node;
-    uint64_t id; /* the shell's */
+    uint64_t id;                  /* the shell's */
     struct core_connection *next; /* all connections, oldest first */
     struct core_connection *previous;
     struct core_connection *ungreeted_next; /* while `awaited`; oldest first */
@@ -33,7 +33,7 @@ struct core_connection {
     struct local_time opened;
     bool awaited; /* in the list of those that have not said hello */
     bool greeted; /* has said hello, and was welcome */
-    bool dead; /* nothing is sent any more: it is being closed */
+    bool dead;    /* nothing is sent any more: it is being closed */
     uint64_t version;
     char name[CORE_CONNECTION_NAME_BYTES];
 

@@ -32,8 +32,8 @@ struct core_complaints {
 };
 
 /* One event; `format` gives its fields in logfmt. */
-__attribute__((format(printf, 4, 5))) void core_log(struct core *core, enum core_log_level level, const char *event,
-                                                    const char *format, ...);
+__attribute__((format(printf, 4, 5))) void core_log(struct core *core, enum core_log_level level,
+                                                    const char *event, const char *format, ...);
 /* The same, limited. A line that was preceded by left out ones ends with suppressed=N. */
 __attribute__((format(printf, 3, 4))) void core_complain(struct core *core, enum core_complaint kind,
                                                          const char *format, ...);

@@ -10,7 +10,8 @@ static void fatal(struct core *core, uint64_t index, const char *detail)
 {
     char message[PROTO_DETAIL_BYTES_MAX + 192];
     (void)snprintf(message, sizeof(message),
-                   "entry %" PRIu64 " can not be applied by this version (%s): the node stops before its state differs "
+                   "entry %" PRIu64
+                   " can not be applied by this version (%s): the node stops before its state differs "
                    "from the others'; update it",
                    index, detail);
     core->output.fatal(core->output.ctx, message);

@@ -24,11 +24,12 @@ void greeting_answer(struct core *core, struct core_connection *connection, enum
     answer_hello(core, connection, &reply);
 }
 
-static void refuse(struct core *core, struct core_connection *connection, enum proto_status status, const char *detail)
+static void refuse(struct core *core, struct core_connection *connection, enum proto_status status,
+                   const char *detail)
 {
     char quoted[2 * PROTO_DETAIL_BYTES_MAX + 3];
-    core_complain(core, CORE_HELLO_REFUSED, "connection=%" PRIu64 " peer=%s status=%s detail=%s", connection->id,
-                  connection->name, proto_status_name(status),
+    core_complain(core, CORE_HELLO_REFUSED, "connection=%" PRIu64 " peer=%s status=%s detail=%s",
+                  connection->id, connection->name, proto_status_name(status),
                   core_log_quote(detail, strlen(detail), quoted, sizeof(quoted)));
     greeting_answer(core, connection, status, detail);
     core_connection_end(core, connection, "hello refused");
@@ -53,13 +54,14 @@ void greeting_receive(struct core *core, struct core_connection *connection, str
     uint64_t version = common_version(&hello);
     if (version == 0) {
         (void)snprintf(detail, sizeof(detail),
-                       "this node speaks versions %d to %d, the client %" PRIu64 " to %" PRIu64, PROTO_VERSION_MIN,
-                       PROTO_VERSION_MAX, hello.version_min, hello.version_max);
+                       "this node speaks versions %d to %d, the client %" PRIu64 " to %" PRIu64,
+                       PROTO_VERSION_MIN, PROTO_VERSION_MAX, hello.version_min, hello.version_max);
         refuse(core, connection, PROTO_STATUS_UNSUPPORTED, detail);
         return;
     }
     if (hello.cluster_id != 0 && hello.cluster_id != core->options.cluster_id) {
-        (void)snprintf(detail, sizeof(detail), "this node belongs to cluster %" PRIu64 ", the client asked for %" PRIu64,
+        (void)snprintf(detail, sizeof(detail),
+                       "this node belongs to cluster %" PRIu64 ", the client asked for %" PRIu64,
                        core->options.cluster_id, hello.cluster_id);
         refuse(core, connection, PROTO_STATUS_WRONG_CLUSTER, detail);
         return;

@@ -9,6 +9,7 @@
 
 enum { LARGE_BODIES_MAX = 8192 }; /* of PROTO_REQUEST_BODY_BYTES_MAX each: 64 MiB */
 
+/* clang-format off */
 static const char moves[][7] = {
     /*                      FREE RECEIVED QUEUED PROPOSED WAITING READING LOCAL */
     [REQUEST_FREE] =     {  0,   1,       0,     0,       0,      0,      0 },
@@ -19,6 +20,7 @@ static const char moves[][7] = {
     [REQUEST_READING] =  {  1,   0,       0,     0,       0,      0,      0 },
     [REQUEST_LOCAL] =    {  1,   0,       0,     0,       0,      0,      0 },
 };
+/* clang-format on */
 
 void request_list_append(struct request_list *list, struct request *request)
 {

@@ -50,12 +50,12 @@ struct request {
     struct request *next;               /* in the queue or list that its state says */
     struct request *connection_next;    /* all requests of the connection */
     struct request *connection_previous;
-    struct core_table_node wait_node; /* WAITING: in the table of waits */
-    uint64_t received_ms;             /* local time */
-    uint64_t read_id;                 /* READING: the proof that it shares; 0 before it is asked for */
-    struct proto_request message;     /* its strings point into `body` */
+    struct core_table_node wait_node;   /* WAITING: in the table of waits */
+    uint64_t received_ms;               /* local time */
+    uint64_t read_id;                   /* READING: the proof that it shares; 0 before it is asked for */
+    struct proto_request message;       /* its strings point into `body` */
     uint8_t digest[PROTO_DIGEST_BYTES]; /* of the secret, if the operation carries one */
-    uint8_t *body;                      /* `inline_body`, or of the slab of large bodies; NULL once it is not needed */
+    uint8_t *body; /* `inline_body`, or of the slab of large bodies; NULL once it is not needed */
     uint8_t inline_body[REQUEST_INLINE_BYTES];
 };
 
@@ -80,7 +80,8 @@ void requests_init(struct requests *requests, unsigned requests_max);
 void requests_done(struct requests *requests);
 
 /* A request with a copy of its frame's body. @return NULL if the bound on requests or on large bodies is reached. */
-struct request *request_create(struct core *core, struct core_connection *connection, struct proto_bytes body);
+struct request *request_create(struct core *core, struct core_connection *connection,
+                               struct proto_bytes body);
 /* One of the moves drawn above that is not an end. */
 void request_move(struct request *request, enum request_state state);
 /* The bytes of the body are not needed any more (they are in an entry). */

@@ -142,12 +142,12 @@ static void a_field_out_of_bounds_never_reaches_the_log(void **state)
     struct harness *h = begin(100, 100, 0);
     uint64_t c = harness_connect(h);
     /* session.renew with a floor that is not below its id, then session 0. */
-    static const uint8_t floor_too_high[] = {0x96, 2, 5, 9, 0xc4, 16, 1, 2, 3, 4, 5, 6, 7, 8,
-                                             9,    10, 11, 12, 13, 14, 15, 16, 5, 0};
+    static const uint8_t floor_too_high[] = {0x96, 2, 5, 9,  0xc4, 16, 1,  2,  3,  4,  5, 6,
+                                             7,    8, 9, 10, 11,   12, 13, 14, 15, 16, 5, 0};
     harness_send_bytes(h, c, floor_too_high, sizeof(floor_too_high));
     (void)harness_expect(h, c, 5, PROTO_STATUS_INVALID);
-    static const uint8_t no_session[] = {0x96, 2, 6, 0, 0xc4, 16, 1, 2, 3, 4, 5, 6, 7, 8,
-                                         9,    10, 11, 12, 13, 14, 15, 16, 0, 0};
+    static const uint8_t no_session[] = {0x96, 2, 6, 0,  0xc4, 16, 1,  2,  3,  4,  5, 6,
+                                         7,    8, 9, 10, 11,   12, 13, 14, 15, 16, 0, 0};
     harness_send_bytes(h, c, no_session, sizeof(no_session));
     (void)harness_expect(h, c, 6, PROTO_STATUS_INVALID);
     harness_turn(h, 100);
@@ -221,8 +221,12 @@ static unsigned seed_of_run(void)
 static size_t damaged_request(unsigned *seed, uint8_t *out, size_t size_max)
 {
     struct proto_request requests[] = {
-        harness_open(1, 1, 60000),     harness_renew(1, 1, 2),        harness_acquire(1, 1, 3, "key", 50),
-        harness_release(1, 1, 4, "key", 1), harness_get(5, "key", true), {.kind = PROTO_PING, .id = 6},
+        harness_open(1, 1, 60000),
+        harness_renew(1, 1, 2),
+        harness_acquire(1, 1, 3, "key", 50),
+        harness_release(1, 1, 4, "key", 1),
+        harness_get(5, "key", true),
+        {.kind = PROTO_PING, .id = 6},
         {.kind = PROTO_CLUSTER_STATUS, .id = 7},
     };
     struct proto_buffer body;

@@ -30,7 +30,8 @@ static void it_never_outruns_real_time_nor_goes_back(void **state)
     uint64_t before_ms = 700;
     for (int i = 0; i < 100000; i++) {
         real_us += (uint64_t)(rand_r(&seed) % 3000);
-        uint64_t limit_ms = rand_r(&seed) % 4 == 0 ? clock.time.ms + (uint64_t)(rand_r(&seed) % 3) : UINT64_MAX;
+        uint64_t limit_ms =
+            rand_r(&seed) % 4 == 0 ? clock.time.ms + (uint64_t)(rand_r(&seed) % 3) : UINT64_MAX;
         uint64_t received = (uint64_t)(rand_r(&seed) % 2);
         cluster_clock_advance(&clock, at(real_us / 1000), limit_ms, received, 0);
         assert_true(clock.time.ms >= before_ms);

@@ -201,7 +201,8 @@ static void hello_names_the_node_and_where_the_leader_is(void **state)
     assert_int_equal(harness_logged(h, "agent=\"a \\\"quoted\\\" agent\""), 1);
 }
 
-static void expect_hello_refused(struct harness *h, const struct proto_hello_request *hello, enum proto_status status)
+static void expect_hello_refused(struct harness *h, const struct proto_hello_request *hello,
+                                 enum proto_status status)
 {
     uint64_t c = harness_connect_silent(h);
     harness_hello(h, c, hello);
@@ -216,8 +217,10 @@ static void expect_hello_refused(struct harness *h, const struct proto_hello_req
 static void hello_refuses_another_cluster_and_unknown_versions(void **state)
 {
     struct harness *h = *state;
-    expect_hello_refused(h, &(struct proto_hello_request){1, 1, 78, harness_text("x")}, PROTO_STATUS_WRONG_CLUSTER);
-    expect_hello_refused(h, &(struct proto_hello_request){2, 9, 77, harness_text("x")}, PROTO_STATUS_UNSUPPORTED);
+    expect_hello_refused(h, &(struct proto_hello_request){1, 1, 78, harness_text("x")},
+                         PROTO_STATUS_WRONG_CLUSTER);
+    expect_hello_refused(h, &(struct proto_hello_request){2, 9, 77, harness_text("x")},
+                         PROTO_STATUS_UNSUPPORTED);
 }
 
 static void a_first_frame_that_is_no_hello_closes_the_connection(void **state)

@@ -1,3 +1,4 @@
+/* A core between a fake replica and a fake shell (test_core_harness.h). */
 #include "test_core_harness.h"
 
 #include <stdio.h>
@@ -8,8 +9,8 @@
 
 /* ---- the replica ---- */
 
-static bool fake_propose(void *ctx, struct local_time now, const struct replica_command *commands, unsigned count,
-                         uint64_t *ret_first_index, uint64_t *ret_term)
+static bool fake_propose(void *ctx, struct local_time now, const struct replica_command *commands,
+                         unsigned count, uint64_t *ret_first_index, uint64_t *ret_term)
 {
     struct harness *h = ctx;
     assert_true(now.ms == h->now.ms);
@@ -290,8 +291,8 @@ static bool take_body(struct harness *h, uint64_t connection, struct proto_bytes
         return false;
     }
     enum proto_frame_result result =
-        proto_frame_take(c->out.data + c->taken, c->out.size - c->taken, PROTO_FRAME_BODY_BYTES_MAX, &h->scratch,
-                         ret_body, &frame_bytes);
+        proto_frame_take(c->out.data + c->taken, c->out.size - c->taken, PROTO_FRAME_BODY_BYTES_MAX,
+                         &h->scratch, ret_body, &frame_bytes);
     assert_int_equal(result, PROTO_FRAME_OK);
     c->taken += frame_bytes;
     return true;
@@ -317,7 +318,8 @@ bool harness_take_hello(struct harness *h, uint64_t connection, struct proto_hel
     return take_body(h, connection, &body) && proto_decode_hello_reply(body, ret_hello, &error);
 }
 
-struct proto_reply harness_expect(struct harness *h, uint64_t connection, uint64_t id, enum proto_status status)
+struct proto_reply harness_expect(struct harness *h, uint64_t connection, uint64_t id,
+                                  enum proto_status status)
 {
     struct proto_incoming incoming;
     if (!harness_take(h, connection, &incoming)) {
@@ -351,7 +353,8 @@ struct proto_bytes harness_text(const char *text)
     return (struct proto_bytes){(const uint8_t *)text, (uint32_t)strlen(text)};
 }
 
-static struct proto_request session_request(enum proto_kind kind, uint8_t who, uint64_t session_id, uint64_t id)
+static struct proto_request session_request(enum proto_kind kind, uint8_t who, uint64_t session_id,
+                                            uint64_t id)
 {
     struct proto_request request = {.kind = kind, .id = id, .session_id = session_id};
     memset(request.secret, who, sizeof(request.secret));
@@ -370,14 +373,16 @@ struct proto_request harness_renew(uint8_t who, uint64_t session_id, uint64_t id
     return session_request(PROTO_SESSION_RENEW, who, session_id, id);
 }
 
-struct proto_request harness_acquire(uint8_t who, uint64_t session_id, uint64_t id, const char *key, uint64_t wait_ms)
+struct proto_request harness_acquire(uint8_t who, uint64_t session_id, uint64_t id, const char *key,
+                                     uint64_t wait_ms)
 {
     struct proto_request request = session_request(PROTO_LOCK_ACQUIRE, who, session_id, id);
     request.body.lock_acquire = (struct proto_lock_acquire){.key = harness_text(key), .wait_ms = wait_ms};
     return request;
 }
 
-struct proto_request harness_release(uint8_t who, uint64_t session_id, uint64_t id, const char *key, uint64_t token)
+struct proto_request harness_release(uint8_t who, uint64_t session_id, uint64_t id, const char *key,
+                                     uint64_t token)
 {
     struct proto_request request = session_request(PROTO_LOCK_RELEASE, who, session_id, id);
     request.body.lock_release = (struct proto_lock_release){.key = harness_text(key), .token = token};

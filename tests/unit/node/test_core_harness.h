@@ -91,7 +91,8 @@ void harness_send_bytes(struct harness *h, uint64_t connection, const void *data
 bool harness_take(struct harness *h, uint64_t connection, struct proto_incoming *ret_incoming);
 bool harness_take_hello(struct harness *h, uint64_t connection, struct proto_hello_reply *ret_hello);
 /* It must be a reply to `id` with `status`. */
-struct proto_reply harness_expect(struct harness *h, uint64_t connection, uint64_t id, enum proto_status status);
+struct proto_reply harness_expect(struct harness *h, uint64_t connection, uint64_t id,
+                                  enum proto_status status);
 void harness_expect_nothing(struct harness *h, uint64_t connection);
 /* The next event must be of this kind. */
 struct proto_event harness_expect_event(struct harness *h, uint64_t connection, enum proto_event_kind kind);
@@ -99,8 +100,10 @@ struct proto_event harness_expect_event(struct harness *h, uint64_t connection, 
 /* Requests. The secret of a session is derived from `who`. */
 struct proto_request harness_open(uint8_t who, uint64_t id, uint64_t ttl_ms);
 struct proto_request harness_renew(uint8_t who, uint64_t session_id, uint64_t id);
-struct proto_request harness_acquire(uint8_t who, uint64_t session_id, uint64_t id, const char *key, uint64_t wait_ms);
-struct proto_request harness_release(uint8_t who, uint64_t session_id, uint64_t id, const char *key, uint64_t token);
+struct proto_request harness_acquire(uint8_t who, uint64_t session_id, uint64_t id, const char *key,
+                                     uint64_t wait_ms);
+struct proto_request harness_release(uint8_t who, uint64_t session_id, uint64_t id, const char *key,
+                                     uint64_t token);
 struct proto_request harness_get(uint64_t id, const char *key, bool stale);
 struct proto_bytes harness_text(const char *text);
 /* Opens, commits, takes the reply. @return the session. */

@@ -62,8 +62,8 @@ struct load {
 };
 
 /* A replica and a shell that allocate nothing themselves. */
-static bool keep_entry(void *ctx, struct local_time now, const struct replica_command *commands, unsigned count,
-                       uint64_t *ret_first_index, uint64_t *ret_term)
+static bool keep_entry(void *ctx, struct local_time now, const struct replica_command *commands,
+                       unsigned count, uint64_t *ret_first_index, uint64_t *ret_term)
 {
     struct load *load = ctx;
     (void)now;
@@ -106,8 +106,8 @@ static void cycle(struct load *load, const struct proto_request *request)
     size_t frame_bytes = 0;
     struct proto_incoming incoming;
     struct proto_error error;
-    assert_int_equal(proto_frame_take(load->frame, load->frame_bytes, PROTO_FRAME_BODY_BYTES_MAX, &load->h->scratch,
-                                      &body, &frame_bytes),
+    assert_int_equal(proto_frame_take(load->frame, load->frame_bytes, PROTO_FRAME_BODY_BYTES_MAX,
+                                      &load->h->scratch, &body, &frame_bytes),
                      PROTO_FRAME_OK);
     assert_true(proto_decode_incoming(body, &load->h->rows, &incoming, &error));
     assert_int_equal(incoming.reply.id, request->id);

@@ -30,7 +30,8 @@ static int setup(void **state)
     static struct fixture f;
     struct harness *h = harness_create(NULL);
     harness_lead(h);
-    f = (struct fixture){.h = h, .holder_connection = harness_connect(h), .waiter_connection = harness_connect(h)};
+    f = (struct fixture){
+        .h = h, .holder_connection = harness_connect(h), .waiter_connection = harness_connect(h)};
     f.holder = harness_session(h, f.holder_connection, 1, 10000);
     f.waiter = harness_session(h, f.waiter_connection, 2, 20000);
     f.token = harness_lock(h, f.holder_connection, 1, f.holder, 1, "k");
@@ -142,7 +143,8 @@ static void events_go_to_the_connection_that_used_the_session_last(void **state)
     harness_commit(f->h);
     (void)harness_expect(f->h, newer, 5, PROTO_STATUS_OK);
     struct proto_request force = {.kind = PROTO_FORCE_RELEASE, .id = 9};
-    force.body.force_release = (struct proto_force_release){.key = harness_text("k"), .reason = harness_text("stuck")};
+    force.body.force_release =
+        (struct proto_force_release){.key = harness_text("k"), .reason = harness_text("stuck")};
     harness_send(f->h, f->waiter_connection, &force);
     harness_settle(f->h);
     struct proto_event lost = harness_expect_event(f->h, newer, PROTO_EVENT_GRANT_LOST);
@@ -164,7 +166,8 @@ static void a_wrong_secret_does_not_draw_the_sessions_events(void **state)
     harness_commit(f->h);
     (void)harness_expect(f->h, stranger, 5, PROTO_STATUS_BAD_SECRET);
     struct proto_request kill = {.kind = PROTO_SESSION_KILL, .id = 9};
-    kill.body.session_kill = (struct proto_session_kill){.session_id = f->holder, .reason = harness_text("gone")};
+    kill.body.session_kill =
+        (struct proto_session_kill){.session_id = f->holder, .reason = harness_text("gone")};
     harness_send(f->h, stranger, &kill);
     harness_settle(f->h);
     (void)harness_expect(f->h, stranger, 9, PROTO_STATUS_OK);
