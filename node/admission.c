@@ -113,7 +113,7 @@ void admission_run(struct core *core, struct request *request)
 void admission_refuse_frame(struct core *core, struct core_connection *connection, struct proto_bytes body,
                             enum proto_status status, const char *detail)
 {
-    struct proto_request request = {0};
+    struct proto_request request = {.id = 0};
     struct proto_error error;
     if (body.size > 0) {
         (void)proto_decode_request(body, &request,

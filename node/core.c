@@ -41,10 +41,12 @@ struct core *core_create(const struct core_options *options, const struct core_r
     core->options = *options;
     core->replica = *replica;
     core->output = *output;
-    /* Only the order inside hash tables hangs on it, which nothing that leaves the node does. Without it the tables work
-     * as well, but for those who choose their keys to collide. */
+    /* Only the order inside hash tables hangs on it, and nothing that leaves the node hangs on that. Without it the
+     * tables work as well, but for those who choose their keys to collide. */
     uint64_t seed = 0;
-    (void)getrandom(&seed, sizeof(seed), GRND_NONBLOCK);
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) {
+        seed = (uint64_t)(uintptr_t)core;
+    }
     core->fsm = fsm_create();
     fsm_effects_init(&core->effects);
     requests_init(&core->requests, options->requests_max);

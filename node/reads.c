@@ -29,7 +29,7 @@ static void answer_transfer(struct core *core, struct local_time now, struct req
 
 static void answer_query(struct core *core, struct request *request)
 {
-    struct proto_reply reply = {0};
+    struct proto_reply reply = {.id = 0};
     fsm_query(core->fsm, &request->message, &core->rows, &reply);
     reply.applied_index = core->applied_index;
     request_answer(core, request, &reply);

@@ -139,7 +139,7 @@ static bool alive(struct harness *h, uint64_t session)
     static struct proto_rows rows;
     struct proto_request get = {.kind = PROTO_SESSION_GET, .id = 1, .stale = true};
     get.body.session_get.session_id = session;
-    struct proto_reply reply = {0};
+    struct proto_reply reply = {.id = 0};
     fsm_query(h->core->fsm, &get, &rows, &reply);
     return reply.status == PROTO_STATUS_OK;
 }
