@@ -170,9 +170,9 @@ static void join(struct fsm *fsm, const struct grant *found, const struct proto_
     struct lock *lock = fsm_lock_change(fsm, found->lock);
     struct grant *grant = (struct grant *)(uintptr_t)found;
     grant->holds++;
+    /* L4: never later than none, if the grant has no own lease; never later than now, if none is asked for. */
     uint64_t deadline_ms = fsm_deadline_after(fsm, body->ttl_ms);
-    if (deadline_ms >
-        grant->own_deadline_ms) { /* L4: never, if it has no own lease; and a ttl of 0 asks for none */
+    if (deadline_ms > grant->own_deadline_ms) {
         grant->own_deadline_ms = deadline_ms;
         fsm_timer_set(fsm, &grant->timer, FSM_TIMER_GRANT);
     }

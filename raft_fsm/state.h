@@ -23,11 +23,10 @@
 enum {
     FSM_STATE_VERSION = 1,
     FSM_EPOCH_MAX = UINT16_MAX,
-    FSM_RETRY_AFTER_MS = 500, /* goes with LIMIT_REACHED and WINDOW_FULL */
-    FSM_HAND_ONS_PER_ENTRY =
-        4096,                   /* waiters granted or ended by handing on, beyond one for each freed lock */
-    FSM_DIRTY_MAX = 8192,       /* changed objects that may wait for fsm_digest() */
-    FSM_REKEYS_PER_CALL = 4096, /* renewed deadlines that one fsm_next_due() sorts in again */
+    FSM_RETRY_AFTER_MS = 500,      /* goes with LIMIT_REACHED and WINDOW_FULL */
+    FSM_HAND_ONS_PER_ENTRY = 4096, /* waiters that handing on ends, beyond one for each freed lock */
+    FSM_DIRTY_MAX = 8192,          /* changed objects that may wait for fsm_digest() */
+    FSM_REKEYS_PER_CALL = 4096,    /* renewed deadlines that one fsm_next_due() sorts in again */
 };
 #define FSM_TOKEN_COUNTER_BITS 48
 #define FSM_TIME_MS_MAX        (UINT64_MAX >> 2) /* of an entry; no deadline overflows */
