@@ -85,9 +85,6 @@ static void carry_out_entries(struct replica *replica, const struct raft_update 
     LOCKSTEP_ASSERT(update->entries.n > 0);
     LOCKSTEP_ASSERT(index > replica->commit_index);
     LOCKSTEP_ASSERT(index <= log_last_index(replica->log) + 1);
-    if (log_last_index(replica->log) == log_durable_index(replica->log)) {
-        replica->durable_moved_ms = replica->now_ms; /* The watchdog counts from when a write became necessary. */
-    }
     if (replica->durable_pending >= index) {
         replica->durable_pending = index - 1; /* Those were truncated. */
     }
@@ -114,7 +111,7 @@ static void carry_out_state(struct replica *replica)
     if (raft->state == RAFT_LEADER) {
         for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
             replica->peers[i].match_seen = 0;
-            replica->peers[i].match_moved_ms = replica->now_ms;
+            replica->peers[i].match_stuck_ms = 0;
         }
         return;
     }
@@ -191,7 +188,6 @@ void replica_log_durable(void *ctx, uint64_t index)
     if (index > replica->durable_pending) {
         replica->durable_pending = index;
     }
-    replica->durable_moved_ms = replica->now_ms;
     replica_start_if_ready(replica);
     replica_pump(replica);
 }

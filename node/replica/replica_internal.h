@@ -50,6 +50,7 @@ enum {
     REPLICA_SNAPSHOT_OUT_BYTES_MAX = 64 * 1024 * 1024, /* one slice, at the very most */
     REPLICA_STREAM_WINDOW_BYTES = 2 * 1024 * 1024,     /* sent and not acknowledged */
     REPLICA_STREAM_IDLE_MS = 20000,
+    REPLICA_STREAM_RETRY_MS = 1000,
     REPLICA_ENTRY_BYTES_MAX = LINK_FRAME_BYTES_MAX - 1024,
 };
 
@@ -88,9 +89,10 @@ struct replica_peer {
     bool feed_reading;
     uint64_t feed_generation; /* raised to disown a read under way */
     struct replica_stream *stream;
+    uint64_t stream_retry_ms; /* after a refusal */
     /* Watchdog of the leader. */
     uint64_t match_seen;
-    uint64_t match_moved_ms;
+    uint64_t match_stuck_ms;
     uint64_t heard_ms;
 };
 
@@ -190,7 +192,6 @@ struct replica {
 
     uint64_t commit_index, applied_index, applied_term;
     uint64_t durable_pending; /* reported by the log, not yet by us; 0: none */
-    uint64_t durable_moved_ms;
     uint64_t applied_told;
     uint64_t bytes_applied;   /* since the last snapshot */
     struct replica_change change;
@@ -202,7 +203,9 @@ struct replica {
     uint64_t barrier_term;
 
     uint64_t timeout_fired_ms;
-    uint64_t watch_ms;
+    uint64_t watch_ms;         /* next look at what must progress */
+    uint64_t watch_durable;    /* durable index of the last look */
+    uint64_t watch_durable_ms; /* for how long it has stood still with a write due */
     struct replica_reads reads;
     struct replica_take take;
     struct replica_incoming incoming;

@@ -176,6 +176,8 @@ static void feed_go_on(struct replica *replica, struct replica_peer *peer)
         struct replica_feed_item *item = &peer->feed[0];
         if (item->left == 0) {
             memmove(peer->feed, peer->feed + 1, --peer->feed_count * sizeof *peer->feed);
+        } else if (item->next_index < log_first_index(replica->log)) {
+            replica_feed_drop(peer); /* A snapshot of ours overtook it. */
         } else if (log_get(replica->log, item->next_index) == NULL) {
             feed_read(replica, peer, item);
         } else if (!feed_from_memory(replica, peer, item)) {
@@ -215,6 +217,7 @@ static void send_append(struct replica *replica, struct replica_peer *peer, cons
         return;
     }
     LOCKSTEP_ASSERT(append->prev_log_index + append->n_entries <= log_last_index(replica->log));
+    LOCKSTEP_ASSERT(item.next_index >= log_first_index(replica->log)); /* The log keeps what raft may ask for. */
     if (peer->feed_count == REPLICA_FEED_MAX) {
         return;
     }

@@ -101,7 +101,7 @@ static bool send_begin(struct replica_stream *stream)
 
 void replica_stream_begin(struct replica *replica, struct replica_peer *peer, uint64_t index_wanted)
 {
-    if (peer->stream != NULL) {
+    if (peer->stream != NULL || replica->now_ms < peer->stream_retry_ms) {
         return; /* Of an older snapshot than wanted, too: after it, raft asks again if it must. */
     }
     struct replica_stream *stream = calloc(1, sizeof *stream);
@@ -132,6 +132,7 @@ void replica_stream_acked(struct replica *replica, struct replica_peer *peer, co
         return;
     }
     if (ack->state == WIRE_SNAPSHOT_REFUSED) {
+        peer->stream_retry_ms = replica->now_ms + REPLICA_STREAM_RETRY_MS;
         replica_stream_end(peer, "the follower refused it");
         return;
     }

@@ -287,7 +287,6 @@ static bool bootstrap(struct replica *replica, const struct replica_config *conf
     log_append(replica->log, &entry, 1);
     log_entry_unref(entry);
     log_flush(replica->log);
-    replica->durable_moved_ms = replica->now_ms;
     return true;
 }
 
@@ -499,7 +498,7 @@ void replica_close(struct replica *replica)
         }
     }
     replica_incoming_free(replica);
-    if (replica->take.phase != TAKE_FINISHING) {
+    if (replica->take.phase != TAKE_FINISHING || replica->take.failed != 0) {
         replica_take_abandon(replica);
     }
     free(replica->take.info);

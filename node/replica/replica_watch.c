@@ -5,18 +5,24 @@
 
 #include "node/replica/replica_internal.h"
 
-static void watch_log(const struct replica *replica)
+static void watch_log(struct replica *replica, uint64_t passed_ms)
 {
-    bool writing = log_last_index(replica->log) > log_durable_index(replica->log);
-    if (writing && !replica_installing(replica) && replica->now_ms >= replica->durable_moved_ms + REPLICA_STUCK_MS) {
+    uint64_t durable = log_durable_index(replica->log);
+    bool writing = log_last_index(replica->log) > durable && !replica_installing(replica);
+    if (!writing || durable != replica->watch_durable) {
+        replica->watch_durable = durable;
+        replica->watch_durable_ms = 0;
+        return;
+    }
+    replica->watch_durable_ms += passed_ms;
+    if (replica->watch_durable_ms >= REPLICA_STUCK_MS) {
         replica_fatal(replica, "no write of the log has completed for %d s (entries %" PRIu64 "..%" PRIu64
-                               "): the disk hangs", REPLICA_STUCK_MS / 1000, log_durable_index(replica->log) + 1,
-                      log_last_index(replica->log));
+                               "): the disk hangs", REPLICA_STUCK_MS / 1000, durable + 1, log_last_index(replica->log));
     }
 }
 
 /* @return whether this follower is wedged. */
-static bool watch_peer(struct replica *replica, struct replica_peer *peer)
+static bool watch_peer(struct replica *replica, struct replica_peer *peer, uint64_t passed_ms)
 {
     raft_index match = 0;
     if (raft_match_index(&replica->raft, peer->node_id, &match) != 0) {
@@ -27,20 +33,21 @@ static bool watch_peer(struct replica *replica, struct replica_peer *peer)
     bool behind = match < replica->commit_index;
     if (match != peer->match_seen || !answers || !behind || peer->stream != NULL || peer->feed_reading) {
         peer->match_seen = match;
-        peer->match_moved_ms = replica->now_ms;
+        peer->match_stuck_ms = 0;
         return false;
     }
-    return replica->now_ms >= peer->match_moved_ms + REPLICA_STUCK_MS;
+    peer->match_stuck_ms += passed_ms;
+    return peer->match_stuck_ms >= REPLICA_STUCK_MS;
 }
 
-static void watch_followers(struct replica *replica)
+static void watch_followers(struct replica *replica, uint64_t passed_ms)
 {
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
         struct replica_peer *peer = &replica->peers[i];
-        if (peer->node_id == 0 || !watch_peer(replica, peer)) {
+        if (peer->node_id == 0 || !watch_peer(replica, peer, passed_ms)) {
             continue;
         }
-        peer->match_moved_ms = replica->now_ms;
+        peer->match_stuck_ms = 0;
         replica_log(replica, 0, "node %" PRIu64 " answers and has not advanced beyond entry %" PRIu64
                                 " for %d s: handing leadership over", peer->node_id, peer->match_seen,
                     REPLICA_STUCK_MS / 1000);
@@ -51,14 +58,20 @@ static void watch_followers(struct replica *replica)
     }
 }
 
+/* Time in which this process did not run (stopped, or the machine was) counts for one interval at most: what completed
+ * meanwhile has not been heard of yet. */
 void replica_watch(struct replica *replica)
 {
     if (replica->now_ms < replica->watch_ms) {
         return;
     }
+    uint64_t passed_ms = replica->now_ms - replica->watch_ms + REPLICA_WATCH_MS;
+    if (passed_ms > 2 * REPLICA_WATCH_MS) {
+        passed_ms = REPLICA_WATCH_MS;
+    }
     replica->watch_ms = replica->now_ms + REPLICA_WATCH_MS;
-    watch_log(replica);
+    watch_log(replica, passed_ms);
     if (replica_leads(replica)) {
-        watch_followers(replica);
+        watch_followers(replica, passed_ms);
     }
 }

@@ -312,6 +312,55 @@ static void a_follower_beyond_the_log_is_sent_the_snapshot(void **state)
     cluster_free(cluster);
 }
 
+/* The tail of the log that a snapshot leaves is for those who lag a little. */
+static void a_follower_within_the_tail_is_sent_entries(void **state)
+{
+    (void)state;
+    struct cluster_options options = with_snapshots(seed);
+    options.trailing_bytes = 400 * 1000;
+    struct cluster *cluster = started(options);
+    for (unsigned i = 0; i < 120; i++) {
+        cluster_command(cluster, 2000);
+    }
+    unsigned absent = (leader_of(cluster) + 1) % 3;
+    uint64_t snapshot_index = status_of(cluster, leader_of(cluster)).snapshot_index;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 40; i++) {
+        cluster_command(cluster, 2000);
+    }
+    assert_true(status_of(cluster, leader_of(cluster)).snapshot_index > snapshot_index);
+    assert_true(status_of(cluster, leader_of(cluster)).log_first_index > 1);
+    unsigned restored = cluster->nodes[absent].snapshots_restored;
+    cluster_start_all(cluster);
+    converge(cluster);
+    assert_int_equal(cluster->nodes[absent].snapshots_restored, restored + 1); /* its own, at its start */
+    cluster_free(cluster);
+}
+
+/* What is committed and not yet applied is not in the image and must not be claimed by it. */
+static void a_snapshot_taken_amid_a_replay_holds_what_was_applied(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster->options.entries_in_flight_max = 1000;
+    for (unsigned i = 0; i < 2500; i++) {
+        (void)cluster_propose(cluster, leader_of(cluster), 8);
+        cluster_run(cluster, i % 50 == 0 ? 20 : 0);
+    }
+    converge(cluster);
+    cluster->options.snapshot_after_bytes = 20000;
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned node = 0; node < 3; node++) {
+            cluster_crash(cluster, node);
+        }
+        cluster_start_all(cluster);
+        cluster_run(cluster, 5000);
+    }
+    assert_true(cluster->nodes[0].snapshots_taken > 0 && cluster->nodes[0].snapshots_restored > 0);
+    converge(cluster);
+    cluster_free(cluster);
+}
+
 /* Killed again and again while it is sent a snapshot, at any moment of it, a node comes through in the end. */
 static void an_installation_survives_crashes_at_any_moment(void **state)
 {
@@ -351,6 +400,26 @@ static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
     }
     cluster_run(cluster, 61000);
     assert_true(status_of(cluster, 0).snapshot_index > 0);
+    converge(cluster);
+    cluster_free(cluster);
+}
+
+/* ---- the watchdog ---- */
+
+static void a_disk_that_hangs_ends_the_process(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    unsigned leader = leader_of(cluster);
+    cluster->fatal_expected = true;
+    cluster_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 3600000, 3600000);
+    (void)cluster_propose(cluster, leader, 10);
+    cluster_run(cluster, 25000);
+    assert_true(cluster->nodes[leader].up);
+    cluster_run(cluster, 10000);
+    assert_false(cluster->nodes[leader].up);
+    assert_non_null(strstr(cluster->nodes[leader].fatal, "the disk hangs"));
     converge(cluster);
     cluster_free(cluster);
 }
@@ -499,19 +568,106 @@ static void a_wrong_directory_or_list_is_refused_by_name(void **state)
 /* ---- single frames ---- */
 
 static struct wire_frame observed;
+static enum wire_kind observed_kind;
 static unsigned observed_count;
 
-static void observe_append_results(struct cluster *cluster, uint64_t from, uint64_t to, const struct link_part *parts,
-                                   unsigned count)
+static void observe(struct cluster *cluster, uint64_t from, uint64_t to, const struct link_part *parts, unsigned count)
 {
     struct wire_frame frame;
     (void)cluster;
     (void)from;
     (void)to;
-    if (count == 1 && wire_decode(parts[0].data, parts[0].size, &frame) == NULL && frame.kind == WIRE_APPEND_RESULT) {
+    if (count == 1 && wire_decode(parts[0].data, parts[0].size, &frame) == NULL && frame.kind == observed_kind) {
         observed = frame;
         observed_count++;
     }
+}
+
+/* Deliver one frame and watch for answers of a kind; these are left in `observed`. */
+static void deliver(struct cluster *cluster, unsigned to, uint64_t from_id, const void *bytes, size_t size,
+                    enum wire_kind answer)
+{
+    observed_kind = answer;
+    observed_count = 0;
+    cluster->on_frame = observe;
+    assert_true(replica_receive(cluster->nodes[to].replica, (struct local_time){cluster->now_ms}, from_id, bytes, size));
+    cluster->on_frame = NULL;
+}
+
+static bool probe(struct cluster *cluster, unsigned to, uint64_t from_id, uint64_t term)
+{
+    struct wire_frame frame = {.kind = WIRE_READ_PROBE, .read = {.term = term, .nonce = 4711}};
+    uint8_t bytes[WIRE_HEAD_BYTES_MAX];
+    deliver(cluster, to, from_id, bytes, wire_encode_head(&frame, bytes), WIRE_READ_ANSWER);
+    assert_int_equal(observed_count, 1);
+    assert_int_equal(observed.read.nonce, 4711);
+    assert_int_equal(observed.read.term, term);
+    return observed.read.yes;
+}
+
+static void only_the_leader_of_ones_own_term_is_confirmed(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    unsigned leader = leader_of(cluster), follower = (leader + 1) % 3, other = (leader + 2) % 3;
+    uint64_t term = cluster->nodes[leader].term;
+    assert_true(probe(cluster, follower, leader + 1, term));
+    assert_false(probe(cluster, follower, leader + 1, term - 1));
+    assert_false(probe(cluster, follower, leader + 1, term + 1));
+    assert_false(probe(cluster, follower, other + 1, term));
+    assert_false(probe(cluster, leader, follower + 1, term));
+    cluster_free(cluster);
+}
+
+/* Raft records a configuration under the index of its message's first new entry: the receiver cuts the message. */
+static void a_configuration_amid_an_append_is_recorded_under_its_own_index(void **state)
+{
+    (void)state;
+    struct cluster *cluster = started(cluster_options(3, seed));
+    converge(cluster);
+    unsigned leader = leader_of(cluster), follower = (leader + 1) % 3;
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_isolate(cluster, i, true);
+    }
+    struct replica_status status = status_of(cluster, follower);
+    uint64_t last = status.last_index;
+    struct raft_configuration configuration;
+    struct raft_buffer buffer;
+    raft_configuration_init(&configuration);
+    for (unsigned i = 0; i < 3; i++) {
+        char address[64];
+        (void)snprintf(address, sizeof address, "node%u:7001 node%u:7000", i + 1, i + 1);
+        int role = i == (leader + 2) % 3 ? RAFT_STANDBY : RAFT_VOTER;
+        assert_int_equal(raft_configuration_add(&configuration, i + 1, address, role), 0);
+    }
+    assert_int_equal(raft_configuration_encode(&configuration, &buffer), 0);
+    raft_configuration_close(&configuration);
+    struct wire_frame frame = {
+        .kind = WIRE_APPEND,
+        .append = {.term = 50, .prev_index = last, .prev_term = status.term, .leader_commit = last + 4, .count = 4},
+    };
+    static const uint8_t types[4] = {LOG_COMMAND, LOG_COMMAND, LOG_CHANGE, LOG_COMMAND};
+    uint8_t bytes[1024];
+    size_t size = wire_encode_head(&frame, bytes);
+    for (unsigned i = 0; i < 4; i++) {
+        struct log_entry entry = {.term = 50, .type = types[i], .size = types[i] == LOG_CHANGE ? (uint32_t)buffer.len : 2};
+        wire_encode_entry_head(&entry, bytes + size);
+        size += WIRE_ENTRY_HEAD_BYTES;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        bool change = types[i] == LOG_CHANGE;
+        memcpy(bytes + size, change ? buffer.base : "xy", change ? buffer.len : 2);
+        size += change ? buffer.len : 2;
+    }
+    raft_free(buffer.base);
+    deliver(cluster, follower, leader + 1, bytes, size, WIRE_APPEND_RESULT);
+    replica_flush(cluster->nodes[follower].replica);
+    cluster_run(cluster, 20);
+    status = status_of(cluster, follower);
+    assert_int_equal(status.applied_index, last + 4); /* The replica checks what raft recorded when it applies it. */
+    assert_false(status.members[(leader + 2) % 3].member.voter);
+    cluster_free(cluster);
 }
 
 /* Raft leaves the answer to an append of an older term half filled in; a leader of our term must not read it as success. */
@@ -531,14 +687,10 @@ static void an_append_of_an_older_term_is_answered_with_a_rejection(void **state
     struct wire_frame stale = {.kind = WIRE_APPEND, .append = {.term = 1, .prev_index = 0, .prev_term = 0}};
     uint8_t bytes[WIRE_HEAD_BYTES_MAX];
     size_t size = wire_encode_head(&stale, bytes);
-    cluster->on_frame = observe_append_results;
-    observed_count = 0;
-    assert_true(replica_receive(cluster->nodes[follower].replica, (struct local_time){cluster->now_ms}, leader + 1, bytes,
-                                size));
+    deliver(cluster, follower, leader + 1, bytes, size, WIRE_APPEND_RESULT);
     assert_int_equal(observed_count, 1);
     assert_true(observed.append_result.rejected > 0);
     assert_true(observed.append_result.last_log_index < observed.append_result.rejected);
-    cluster->on_frame = NULL;
     converge(cluster);
     cluster_free(cluster);
 }
@@ -563,13 +715,18 @@ int main(void)
         cmocka_unit_test(leadership_is_handed_over_at_once),
         cmocka_unit_test(a_snapshot_shortens_the_log_and_serves_the_next_start),
         cmocka_unit_test(a_follower_beyond_the_log_is_sent_the_snapshot),
+        cmocka_unit_test(a_follower_within_the_tail_is_sent_entries),
+        cmocka_unit_test(a_snapshot_taken_amid_a_replay_holds_what_was_applied),
         cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
         cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
+        cmocka_unit_test(a_disk_that_hangs_ends_the_process),
         cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
         cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
         cmocka_unit_test(nodes_that_lost_their_directories_do_not_form_a_new_cluster),
         cmocka_unit_test(a_first_start_may_be_interrupted_at_any_moment),
         cmocka_unit_test(a_wrong_directory_or_list_is_refused_by_name),
+        cmocka_unit_test(only_the_leader_of_ones_own_term_is_confirmed),
+        cmocka_unit_test(a_configuration_amid_an_append_is_recorded_under_its_own_index),
         cmocka_unit_test(an_append_of_an_older_term_is_answered_with_a_rejection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
