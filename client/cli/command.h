@@ -1,0 +1,27 @@
+/* A command as a process group of its own, with the terminal if there is one. */
+#ifndef LOCKSTEP_CLI_COMMAND_H
+#define LOCKSTEP_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct command {
+    pid_t pid; /* also its process group; 0: none runs */
+    bool owns_terminal;
+};
+
+enum command_state { COMMAND_RUNS, COMMAND_STOPPED, COMMAND_ENDED };
+
+/* Start argv[0] (looked up in PATH) with default signal handling. @return 0 or an errno. */
+int command_start(struct command *command, char **argv);
+bool command_running(const struct command *command);
+/* To the whole group. Does nothing if none runs. */
+void command_signal(const struct command *command, int number);
+/* After SIGCHLD. ENDED: `ret_code` is its exit code, or 128 + the signal that ended it. */
+enum command_state command_reap(struct command *command, int *ret_code);
+/* The user suspended it: take the terminal back. */
+void command_yield_terminal(const struct command *command);
+/* The user continued us: give it the terminal again and continue it. */
+void command_continue(const struct command *command);
+
+#endif
