@@ -206,7 +206,7 @@ static void line_run(struct run *run, struct batch *batch, char *text)
 {
     char error[256];
     char *arrow = strstr(text, "->");
-    char *expected = arrow != NULL ? trimmed(arrow + 2) : "";
+    const char *expected = arrow != NULL ? trimmed(arrow + 2) : "";
     if (arrow != NULL) {
         *arrow = '\0';
     }
