@@ -12,6 +12,11 @@ enum { SPIN_MAX = 200000 };
 
 /* ---- processes ---- */
 
+bool cluster_runs(const struct cluster_node *node)
+{
+    return node->up && node->cluster->now_ms >= node->stalled_until_ms;
+}
+
 static void close_node(struct cluster *cluster, struct cluster_node *node)
 {
     node->zombie = true;
@@ -56,6 +61,7 @@ static void fill_members(const struct cluster *cluster, struct replica_member *m
 static void node_reset(struct cluster_node *node)
 {
     node->zombie = false;
+    node->stalled_until_ms = 0;
     node->fatal[0] = 0;
     node->incarnation++;
     node->role = REPLICA_FOLLOWER;
@@ -205,7 +211,7 @@ static void load(struct cluster *cluster)
 {
     for (unsigned i = 0; i < cluster->options.nodes; i++) {
         struct cluster_node *node = &cluster->nodes[i];
-        if (!node->up || !node->serving) {
+        if (!cluster_runs(node) || !node->serving) {
             continue;
         }
         size_t size = 8 + (size_t)cluster_random(&cluster->random, cluster->command_bytes_max);
@@ -222,6 +228,10 @@ static bool turn(struct cluster *cluster)
 {
     bool any = false;
     unsigned nodes = cluster->options.nodes;
+    if (cluster->load_ms > 0 && cluster->now_ms >= cluster->load_due_ms) {
+        load(cluster); /* Before the rest: a leader that was stalled is asked before it hears of its successor. */
+        any = true;
+    }
     for (unsigned a = 0; a < nodes; a++) {
         for (unsigned b = 0; b < nodes; b++) {
             any = (a != b && cluster_stream_turn(cluster, a, b)) || any;
@@ -229,20 +239,16 @@ static bool turn(struct cluster *cluster)
     }
     for (unsigned i = 0; i < nodes; i++) {
         struct cluster_node *node = &cluster->nodes[i];
-        if (node->up) {
+        if (cluster_runs(node)) {
             any = cluster_disk_run(node->disk, cluster->now_ms) || any;
         }
-        if (node->up && replica_deadline(node->replica).ms <= cluster->now_ms) {
+        if (cluster_runs(node) && replica_deadline(node->replica).ms <= cluster->now_ms) {
             replica_tick(node->replica, (struct local_time){cluster->now_ms});
             any = true;
         }
     }
-    if (cluster->load_ms > 0 && cluster->now_ms >= cluster->load_due_ms) {
-        load(cluster);
-        any = true;
-    }
     for (unsigned i = 0; i < nodes; i++) {
-        if (cluster->nodes[i].up) {
+        if (cluster_runs(&cluster->nodes[i])) {
             replica_flush(cluster->nodes[i].replica);
         }
     }
@@ -262,7 +268,9 @@ static uint64_t next_due(const struct cluster *cluster)
         for (unsigned b = 0; b < cluster->options.nodes; b++) {
             due = a == b ? due : earlier(due, cluster_stream_due(cluster, a, b));
         }
-        if (node->up) {
+        if (node->up && !cluster_runs(node)) {
+            due = earlier(due, node->stalled_until_ms);
+        } else if (node->up) {
             due = earlier(due, cluster_disk_due(node->disk));
             due = earlier(due, replica_deadline(node->replica).ms);
         }

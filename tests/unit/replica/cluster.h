@@ -41,6 +41,7 @@ struct cluster_node {
     struct cluster_disk *disk;
     struct replica *replica;
     bool up;      /* a process runs */
+    uint64_t stalled_until_ms; /* stopped till then (SIGSTOP): it neither hears nor acts, and its clock goes on */
     bool zombie;  /* it was killed: what still runs of it does not count */
     char fatal[1100]; /* its last words, if it ended itself */
     unsigned incarnation;

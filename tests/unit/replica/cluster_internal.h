@@ -7,6 +7,8 @@
 
 /* A broken promise: say it with the seed, and abort. */
 _Noreturn void cluster_violation(const struct cluster *cluster, const struct cluster_node *node, const char *what);
+/* Up and not stalled. */
+bool cluster_runs(const struct cluster_node *node);
 struct replica_machine cluster_machine(struct cluster_node *node);
 struct replica_callbacks cluster_callbacks(struct cluster_node *node);
 

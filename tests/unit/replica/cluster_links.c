@@ -135,7 +135,7 @@ bool cluster_stream_turn(struct cluster *cluster, unsigned a, unsigned b)
     struct cluster_stream *stream = &cluster->streams[a][b];
     struct cluster_node *from = &cluster->nodes[a], *to = &cluster->nodes[b];
     struct local_time now = {cluster->now_ms};
-    if (!from->up || !stream->wanted) {
+    if (!cluster_runs(from) || !stream->wanted) {
         return false;
     }
     bool broken = stream->cut || stream->stale || !to->up;
@@ -150,7 +150,7 @@ bool cluster_stream_turn(struct cluster *cluster, unsigned a, unsigned b)
         replica_link_up(from->replica, now, to->id);
         return true;
     }
-    if (stream->up && !broken && stream->first != NULL && stream->first->due_ms <= cluster->now_ms) {
+    if (stream->up && !broken && cluster_runs(to) && stream->first != NULL && stream->first->due_ms <= cluster->now_ms) {
         struct cluster_frame *frame = stream->first;
         uint8_t *bytes = malloc(frame->size + 1);
         size_t size = 0;
@@ -177,12 +177,13 @@ uint64_t cluster_stream_due(const struct cluster *cluster, unsigned a, unsigned 
 {
     const struct cluster_stream *stream = &cluster->streams[a][b];
     bool broken = stream->cut || stream->stale || !cluster->nodes[b].up;
-    if (!cluster->nodes[a].up || !stream->wanted) {
+    if (!cluster_runs(&cluster->nodes[a]) || !stream->wanted) {
         return UINT64_MAX;
     }
     if (stream->up == broken) {
         return stream->change_ms;
     }
-    return stream->up && stream->first != NULL ? stream->first->due_ms : UINT64_MAX;
+    bool passes = stream->up && stream->first != NULL && cluster_runs(&cluster->nodes[b]);
+    return passes ? stream->first->due_ms : UINT64_MAX;
 }
 

@@ -50,7 +50,7 @@ static void fault(struct cluster *cluster)
 {
     unsigned node = any_node(cluster), other = any_node(cluster);
     unsigned slow = (unsigned)cluster_random(&cluster->random, 60);
-    switch (cluster_random(&cluster->random, 12)) {
+    switch (cluster_random(&cluster->random, 14)) {
     case 0:
     case 1:
         crash_some(cluster, 1);
@@ -82,6 +82,15 @@ static void fault(struct cluster *cluster)
         break;
     case 9:
         cluster_disk_latency(cluster->nodes[node].disk, cluster->now_ms, slow / 4, slow);
+        break;
+    case 11:
+        cluster->nodes[node].stalled_until_ms = cluster->now_ms + cluster_random(&cluster->random, 2000);
+        break;
+    case 12:
+        if (cluster_leader(cluster) >= 0) {
+            cluster->nodes[cluster_leader(cluster)].stalled_until_ms =
+                cluster->now_ms + cluster_random(&cluster->random, 2000);
+        }
         break;
     case 10:
         cluster->delay_max = (unsigned)cluster_random(&cluster->random, 20);
