@@ -220,7 +220,8 @@ static void check_ports(const struct config *config, struct config_errors *error
 {
     char where[CONFIG_TEXT_BYTES_MAX + 128];
     struct address peer;
-    LOCKSTEP_ASSERT(address_parse(config->peer_listen.text, &peer));
+    bool parsed = address_parse(config->peer_listen.text, &peer);
+    LOCKSTEP_ASSERT(parsed);
     if (peer.port == 0 && !config->dev) {
         config_error(errors, "%s: port 0 is for --dev only, because the other nodes must know it; allowed: 1 to 65535",
                      place(config, CONFIG_KEY_peer_listen, where));

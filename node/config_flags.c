@@ -107,6 +107,8 @@ struct flag_reader {
     struct config_errors *errors;
     const struct flag_table *table;
     enum config_action action;
+    int parsed; /* arguments that are done with, in the present call of argp */
+    bool stopped; /* argp met a bad flag, and stopped */
 };
 
 static void read_print(struct flag_reader *reader, const char *value)
@@ -152,9 +154,23 @@ static void bad_flag(struct flag_reader *reader, const char *flag)
     config_error(reader->errors, "there is no flag \"%.80s\", or it is short for several; see lockstepd --help", flag);
 }
 
+/* argp has stopped. The bad flag is the one before the next, but for a cluster such as -xyz: there getopt stays where it
+ * was. */
+static void stop(struct flag_reader *reader, const struct argp_state *state)
+{
+    bool cluster = state->next == reader->parsed && state->next < state->argc;
+    bad_flag(reader, state->argv[cluster ? state->next : state->next - 1]);
+    reader->parsed = cluster ? state->next + 1 : state->next;
+    reader->stopped = true;
+    LOCKSTEP_ASSERT(reader->parsed > 1);
+}
+
 static error_t next_flag(int key, char *value, struct argp_state *state)
 {
     struct flag_reader *reader = state->input;
+    if (key == ARGP_KEY_ARG || (key >= FLAG_KEYS && key <= FLAG_PRINT)) {
+        reader->parsed = state->next;
+    }
     if (key >= FLAG_KEYS && key < FLAG_KEYS + CONFIG_KEYS_COUNT) {
         read_key(reader, (enum config_key)(key - FLAG_KEYS), value);
         return 0;
@@ -182,7 +198,7 @@ static error_t next_flag(int key, char *value, struct argp_state *state)
         config_error(reader->errors, "\"%.80s\" is no flag, and lockstepd takes nothing else; see lockstepd --help", value);
         return 0;
     case ARGP_KEY_ERROR:
-        bad_flag(reader, state->next > 0 ? state->argv[state->next - 1] : "");
+        stop(reader, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -194,8 +210,17 @@ enum config_action config_read_flags(struct config *config, int argc, char **arg
     struct flag_table *table = flag_table_create();
     struct flag_reader reader = {.config = config, .errors = errors, .table = table, .action = CONFIG_RUN};
     const struct argp argp = {.options = table->options, .parser = next_flag};
-    /* The result is in `errors`: ARGP_KEY_ERROR came for whatever is wrong. */
-    (void)argp_parse(&argp, argc, argv, ARGP_NO_HELP | ARGP_NO_EXIT | ARGP_NO_ERRS, NULL, &reader);
+    /* After a bad flag argp gives up; what follows is read too, so that all mistakes are told and nothing seems missing.
+     * Each round is done with at least one argument. What argp returns is in `errors` already. */
+    for (int done = 0; done < argc - 1; done += reader.parsed - 1) {
+        reader.parsed = 1;
+        reader.stopped = false;
+        (void)argp_parse(&argp, argc - done, argv + done,
+                         ARGP_IN_ORDER | ARGP_NO_HELP | ARGP_NO_EXIT | ARGP_NO_ERRS, NULL, &reader);
+        if (!reader.stopped) {
+            break;
+        }
+    }
     free(table);
     return reader.action;
 }

@@ -253,11 +253,17 @@ static void announce(struct node *node)
 {
     const struct config *config = node->config;
     char id[20];
+    char peers[sizeof(node->client_address)];
+    struct address address;
+    bool parsed = address_parse(config->peer_listen.text, &address);
+    LOCKSTEP_ASSERT(parsed);
+    address.port = peer_link_port(node->link);
+    address_format(&address, peers, sizeof(peers));
     (void)snprintf(id, sizeof(id), "%016" PRIx64, config->cluster.id);
     LOGGER_EVENT(node->logger, LOGGER_INFO, "started", LOGGER_TEXT("version", LOCKSTEP_VERSION),
                  LOGGER_NUMBER("node", config->node_id), LOGGER_TEXT("cluster", config->cluster.name),
                  LOGGER_TEXT("cluster_id", id), LOGGER_TEXT("listen", node->client_address),
-                 LOGGER_TEXT("peer_listen", config->peer_listen.text), LOGGER_TEXT("data_dir", config->data_dir.text));
+                 LOGGER_TEXT("peer_listen", peers), LOGGER_TEXT("data_dir", config->data_dir.text));
     node_notify("READY=1");
     if (config->dev) {
         (void)printf("Clients connect to %s.\n", node->self.client_address);

@@ -249,6 +249,7 @@ static void unknown_flags_variables_and_arguments_are_named(void **state)
         {"--no-such=3", "there is no flag \"--no-such=3\", or it is short for several; see lockstepd --help"},
         {"-x", "there is no flag \"-x\", or it is short for several; see lockstepd --help"},
         {"--peer", "there is no flag \"--peer\", or it is short for several; see lockstepd --help"},
+        {"-xyz", "there is no flag \"-xyz\", or it is short for several; see lockstepd --help"},
         {"--listen", "--listen needs a value"},
         {"--dev=1", "--dev takes no value"},
         {"start", "\"start\" is no flag, and lockstepd takes nothing else; see lockstepd --help"},
@@ -260,6 +261,11 @@ static void unknown_flags_variables_and_arguments_are_named(void **state)
         assert_int_equal(errors.count, 1);
         assert_string_equal(errors.text[0], cases[i].error);
     }
+    (void)load((const char *const[]){"-ab", "--dev", "--no-such", "here", "--heartbeat=x", "--log-level", "debug", NULL},
+               no_environment);
+    assert_int_equal(errors.count, 4);
+    assert_true(config.dev);
+    assert_int_equal(config.log_level, 3);
     char variable[] = "LOCKSTEPD_NO_SUCH=1";
     char *environment[] = {variable, NULL};
     (void)load((const char *const[]){"--dev", NULL}, environment);
