@@ -166,8 +166,9 @@ static void make_session_body(struct arbitrary *a, enum proto_kind kind, union p
 {
     switch ((int)kind) {
     case PROTO_SESSION_OPEN:
-        body->session_open = (struct proto_session_open){owner_of(a), within(a, PROTO_TTL_MS_MIN, PROTO_TTL_MS_MAX),
-                                                         within(a, 0, PROTO_LOCK_DELAY_MS_MAX), any(a)};
+        body->session_open =
+            (struct proto_session_open){owner_of(a), within(a, PROTO_TTL_MS_MIN, PROTO_TTL_MS_MAX),
+                                        within(a, 0, PROTO_LOCK_DELAY_MS_MAX), any(a)};
         break;
     case PROTO_SESSION_RENEW:
         body->session_renew.ttl_ms = ttl_or_zero(a);
@@ -208,13 +209,15 @@ static void make_request_body(struct arbitrary *a, enum proto_kind kind, union p
         body->lock_cancel.target_id = any(a);
         break;
     case PROTO_LOCK_SET_VALUE:
-        body->lock_set_value = (struct proto_lock_set_value){key_of(a, 1), any(a), binary_of(a, PROTO_VALUE_BYTES_MAX)};
+        body->lock_set_value =
+            (struct proto_lock_set_value){key_of(a, 1), any(a), binary_of(a, PROTO_VALUE_BYTES_MAX)};
         break;
     case PROTO_LOCK_GET:
         body->lock_get.key = key_of(a, 1);
         break;
     case PROTO_LOCK_LIST:
-        body->lock_list = (struct proto_lock_list){key_of(a, 0), key_of(a, 0), (uint32_t)within(a, 1, PROTO_LIST_MAX)};
+        body->lock_list =
+            (struct proto_lock_list){key_of(a, 0), key_of(a, 0), (uint32_t)within(a, 1, PROTO_LIST_MAX)};
         break;
     case PROTO_FENCE_CHECK:
         body->fence_check = (struct proto_fence_check){key_of(a, 1), any(a)};
@@ -263,8 +266,8 @@ static void make_request(struct arbitrary *a, struct proto_request *request)
 
 static struct proto_holder any_holder(struct arbitrary *a)
 {
-    return (struct proto_holder){any(a), owner_of(a), any(a), any(a), (enum proto_mode)below(a, 3), any32(a), any32(a),
-                                 any(a)};
+    return (struct proto_holder){any(a),   owner_of(a), any(a), any(a), (enum proto_mode)below(a, 3),
+                                 any32(a), any32(a),    any(a)};
 }
 
 static void make_lock(struct arbitrary *a, struct proto_lock_reply *lock)
@@ -288,8 +291,8 @@ static void make_lock(struct arbitrary *a, struct proto_lock_reply *lock)
     lock->waiters = a->rows.waiters;
     lock->waiters_shown = size_within(a, 0, PROTO_STATUS_HOLDERS_MAX);
     for (uint32_t i = 0; i < lock->waiters_shown; i++) {
-        a->rows.waiters[i] =
-            (struct proto_waiter){any(a), owner_of(a), any(a), (enum proto_mode)below(a, 3), any32(a), any(a)};
+        a->rows.waiters[i] = (struct proto_waiter){
+            any(a), owner_of(a), any(a), (enum proto_mode)below(a, 3), any32(a), any(a)};
     }
 }
 
@@ -300,7 +303,8 @@ static void make_lock_list(struct arbitrary *a, struct proto_lock_list_reply *li
     list->count = size_within(a, 0, PROTO_LIST_MAX);
     for (uint32_t i = 0; i < list->count; i++) {
         a->rows.locks[i] = (struct proto_lock_row){
-            key_of(a, 1), (enum proto_mode)below(a, 3), any(a), any(a), any(a), any(a), owner_of(a), any(a), any(a)};
+            key_of(a, 1), (enum proto_mode)below(a, 3), any(a), any(a), any(a), any(a), owner_of(a), any(a),
+            any(a)};
     }
 }
 
@@ -310,8 +314,8 @@ static void make_session_list(struct arbitrary *a, struct proto_session_list_rep
     list->rows = a->rows.sessions;
     list->count = size_within(a, 0, PROTO_LIST_MAX);
     for (uint32_t i = 0; i < list->count; i++) {
-        a->rows.sessions[i] =
-            (struct proto_session_row){any(a), owner_of(a), any(a), any(a), any(a), any(a), any(a), any(a), any(a)};
+        a->rows.sessions[i] = (struct proto_session_row){any(a), owner_of(a), any(a), any(a), any(a),
+                                                         any(a), any(a),      any(a), any(a)};
     }
 }
 
@@ -335,7 +339,8 @@ static void make_cluster(struct arbitrary *a, struct proto_cluster_reply *cluste
                                             .members = a->rows.members,
                                             .members_count = (uint32_t)below(a, PROTO_MEMBERS_MAX + 1)};
     for (uint32_t i = 0; i < cluster->members_count; i++) {
-        a->rows.members[i] = (struct proto_member){any(a), address_of(a), address_of(a), coin(a), coin(a), any(a)};
+        a->rows.members[i] =
+            (struct proto_member){any(a), address_of(a), address_of(a), coin(a), coin(a), any(a)};
     }
 }
 
@@ -436,8 +441,9 @@ static void make_event(struct arbitrary *a, struct proto_event *event)
 
 static void make_hello_reply(struct arbitrary *a, struct proto_hello_reply *hello)
 {
-    *hello = (struct proto_hello_reply){any_status(a), any(a),        any(a), any(a),
-                                        any(a),        address_of(a), any(a), text_within(a, 0, PROTO_DETAIL_BYTES_MAX)};
+    *hello = (struct proto_hello_reply){
+        any_status(a), any(a),        any(a), any(a),
+        any(a),        address_of(a), any(a), text_within(a, 0, PROTO_DETAIL_BYTES_MAX)};
 }
 
 void arbitrary_message(struct arbitrary *a, enum message_kind kind, struct message *ret_message)

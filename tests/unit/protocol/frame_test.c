@@ -117,10 +117,12 @@ static void a_length_out_of_bounds_is_refused_as_soon_as_it_is_there(void **stat
     assert_int_equal(take_hex(stream, "02 00 00 00", 100), PROTO_FRAME_PARTIAL);
     assert_int_equal(take_hex(stream, "ff ff ff ff", 100), PROTO_FRAME_BAD_LENGTH);
     assert_int_equal(take_hex(stream, "ff ff ff ff", PROTO_FRAME_BODY_BYTES_MAX), PROTO_FRAME_BAD_LENGTH);
-    assert_int_equal(take_hex(stream, "69 00 00 00", 100), PROTO_FRAME_PARTIAL); /* 105 = flags, raw length, 100 */
+    assert_int_equal(take_hex(stream, "69 00 00 00", 100),
+                     PROTO_FRAME_PARTIAL); /* 105 = flags, raw length, 100 */
     assert_int_equal(take_hex(stream, "6a 00 00 00", 100), PROTO_FRAME_BAD_LENGTH);
     assert_int_equal(take_hex(stream, "65 00 00 00 00", 100), PROTO_FRAME_PARTIAL);
-    assert_int_equal(take_hex(stream, "66 00 00 00 00", 100), PROTO_FRAME_BAD_LENGTH); /* 101 bytes, not compressed */
+    assert_int_equal(take_hex(stream, "66 00 00 00 00", 100),
+                     PROTO_FRAME_BAD_LENGTH); /* 101 bytes, not compressed */
     assert_int_equal(take_hex(stream, "66 00 00 00 01", 100), PROTO_FRAME_PARTIAL);
 }
 
@@ -226,7 +228,8 @@ static void a_frame_that_failed_leaves_the_buffer_as_it_was(void **state)
 /* ---- lz4 ---- */
 
 /* A compressed frame of 2000 times 'z' whose raw length is then changed. */
-static enum proto_frame_result take_with_raw_length(struct stream *stream, uint32_t raw_length, size_t body_bytes_max)
+static enum proto_frame_result take_with_raw_length(struct stream *stream, uint32_t raw_length,
+                                                    size_t body_bytes_max)
 {
     uint8_t body[2000];
     memset(body, 'z', sizeof body);
@@ -248,19 +251,21 @@ static void a_raw_length_that_lies_is_refused(void **state)
     assert_int_equal(take_with_raw_length(stream, 1, 2000), PROTO_FRAME_BAD_LZ4);
     assert_int_equal(take_with_raw_length(stream, 0, 2000), PROTO_FRAME_BAD_LENGTH);
     assert_int_equal(take_with_raw_length(stream, 2000, 1999), PROTO_FRAME_BAD_LENGTH);
-    assert_int_equal(take_with_raw_length(stream, UINT32_MAX, PROTO_FRAME_BODY_BYTES_MAX), PROTO_FRAME_BAD_LENGTH);
+    assert_int_equal(take_with_raw_length(stream, UINT32_MAX, PROTO_FRAME_BODY_BYTES_MAX),
+                     PROTO_FRAME_BAD_LENGTH);
 }
 
 static void a_raw_length_that_no_block_reaches_gets_no_memory(void **state)
 {
     struct stream *stream = *state;
     proto_buffer_clear(&stream->sent);
-    assert_string_equal(hex_read(&stream->sent, "0a000000 01 00001000 00010203 04"), ""); /* 1 MiB of 5 bytes */
+    assert_string_equal(hex_read(&stream->sent, "0a000000 01 00001000 00010203 04"),
+                        ""); /* 1 MiB of 5 bytes */
     struct proto_bytes body;
     size_t frame_bytes;
     size_t before = allocations_bytes();
-    assert_int_equal(proto_frame_take(stream->sent.data, stream->sent.size, PROTO_FRAME_BODY_BYTES_MAX, &stream->scratch,
-                                      &body, &frame_bytes),
+    assert_int_equal(proto_frame_take(stream->sent.data, stream->sent.size, PROTO_FRAME_BODY_BYTES_MAX,
+                                      &stream->scratch, &body, &frame_bytes),
                      PROTO_FRAME_BAD_LZ4);
     assert_int_equal(allocations_bytes(), before);
 }
@@ -271,7 +276,8 @@ static void the_most_that_a_block_can_expand_is_taken(void **state)
     uint8_t *body = malloc(PROTO_FRAME_BODY_BYTES_MAX);
     assert_non_null(body);
     memset(body, 0, PROTO_FRAME_BODY_BYTES_MAX);
-    for (uint32_t size = PROTO_COMPRESS_ABOVE_BYTES + 1; size <= PROTO_FRAME_BODY_BYTES_MAX; size = size * 3 / 2) {
+    for (uint32_t size = PROTO_COMPRESS_ABOVE_BYTES + 1; size <= PROTO_FRAME_BODY_BYTES_MAX;
+         size = size * 3 / 2) {
         proto_buffer_clear(&stream->sent);
         assert_true(send(stream, body, size, true));
         assert_int_equal(take_all(stream), PROTO_FRAME_OK);
@@ -302,7 +308,8 @@ static void a_damaged_block_is_refused_or_gives_other_bytes_of_the_same_length(v
         for (unsigned bit = 0; bit < 8; bit++) {
             stream->sent.data[at] ^= (uint8_t)(1u << bit);
             enum proto_frame_result result = take_all(stream);
-            assert_true(result == PROTO_FRAME_BAD_LZ4 || (result == PROTO_FRAME_OK && stream->body.size == sizeof body));
+            assert_true(result == PROTO_FRAME_BAD_LZ4 ||
+                        (result == PROTO_FRAME_OK && stream->body.size == sizeof body));
             stream->sent.data[at] ^= (uint8_t)(1u << bit);
         }
     }
@@ -347,19 +354,22 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_frame_is_length_flags_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(frames_follow_each_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_frame_cut_at_any_byte_is_partial, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_length_out_of_bounds_is_refused_as_soon_as_it_is_there, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(unknown_flags_are_refused_as_soon_as_they_are_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_length_out_of_bounds_is_refused_as_soon_as_it_is_there, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(unknown_flags_are_refused_as_soon_as_they_are_there, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_body_is_compressed_above_the_threshold_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_body_that_does_not_shrink_is_sent_as_it_is, set_up, tear_down),
         cmocka_unit_test(without_room_to_compress_a_body_is_sent_as_it_is),
-        cmocka_unit_test_setup_teardown(the_largest_body_passes_and_a_larger_one_is_rolled_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_largest_body_passes_and_a_larger_one_is_rolled_back, set_up,
+                                        tear_down),
         cmocka_unit_test(a_frame_that_failed_leaves_the_buffer_as_it_was),
         cmocka_unit_test_setup_teardown(a_raw_length_that_lies_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_raw_length_that_no_block_reaches_gets_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_most_that_a_block_can_expand_is_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_compressed_frame_without_a_block_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_damaged_block_is_refused_or_gives_other_bytes_of_the_same_length, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_block_is_refused_or_gives_other_bytes_of_the_same_length,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(scratch_that_can_not_grow_is_a_refusal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_uncompressed_frame_allocates_nothing, set_up, tear_down),
         cmocka_unit_test(each_result_has_its_text),

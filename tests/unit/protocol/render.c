@@ -96,8 +96,8 @@ static void render_reply(struct proto_buffer *text, const struct proto_reply *re
 static const char *event_name(enum proto_event_kind kind)
 {
     switch (kind) {
-#define X(number, enum_name, name)  \
-    case PROTO_EVENT_##enum_name:   \
+#define X(number, enum_name, name) \
+    case PROTO_EVENT_##enum_name:  \
         return name;
         PROTO_EVENTS(X)
 #undef X

@@ -11,6 +11,7 @@
 
 void render_message(struct proto_buffer *text, const struct message *message);
 /* Only the fields of a request's body. */
-void render_request_body(struct proto_buffer *text, enum proto_kind kind, const union proto_request_body *body);
+void render_request_body(struct proto_buffer *text, enum proto_kind kind,
+                         const union proto_request_body *body);
 
 #endif

@@ -28,7 +28,8 @@ static void render_grant(struct proto_buffer *text, struct proto_bytes key, uint
     render_uint(text, "token", token);
 }
 
-static void render_lock_request(struct proto_buffer *text, enum proto_kind kind, const union proto_request_body *body)
+static void render_lock_request(struct proto_buffer *text, enum proto_kind kind,
+                                const union proto_request_body *body)
 {
     switch ((int)kind) {
     case PROTO_LOCK_ACQUIRE:
@@ -66,7 +67,8 @@ static void render_lock_request(struct proto_buffer *text, enum proto_kind kind,
     }
 }
 
-void render_request_body(struct proto_buffer *text, enum proto_kind kind, const union proto_request_body *body)
+void render_request_body(struct proto_buffer *text, enum proto_kind kind,
+                         const union proto_request_body *body)
 {
     switch ((int)kind) {
     case PROTO_SESSION_OPEN:

@@ -1,7 +1,6 @@
 /* What is encoded decodes to the same message, whatever the message, and however wide a foreign encoder writes it. */
 #include "support.h"
 
-
 #include "arbitrary.h"
 #include "render.h"
 #include "wire.h"
@@ -54,7 +53,8 @@ static void send(struct trip *trip, enum message_kind kind, struct message *mess
 }
 
 /* Decode `bytes`: it must be what was sent. */
-static void receive(struct trip *trip, enum message_kind kind, struct proto_bytes bytes, struct message *message)
+static void receive(struct trip *trip, enum message_kind kind, struct proto_bytes bytes,
+                    struct message *message)
 {
     struct proto_error error;
     if (!message_decode(kind, bytes, trip->rows, message, &error)) {
@@ -126,7 +126,8 @@ static void add_elements(struct proto_buffer *longer, const char *notation)
     for (const char *at = notation; *at != '\0'; at++) {
         quoted = *at == '"' ? !quoted : quoted;
         bool end = *at == ']' && !quoted;
-        bool of_rows = end && (at[-1] == ']' || at[-1] == '[') && at[1] != '\0'; /* more rows are no new fields */
+        bool of_rows =
+            end && (at[-1] == ']' || at[-1] == '[') && at[1] != '\0'; /* more rows are no new fields */
         assert_true(end && !of_rows ? proto_buffer_append(longer, added, sizeof added - 1)
                                     : proto_buffer_append(longer, at, 1));
     }

@@ -171,8 +171,10 @@ static void encoding_into_a_full_buffer_marks_it(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_operation_is_found_by_its_kind),    cmocka_unit_test(a_status_is_found_by_its_code),
-        cmocka_unit_test(numbers_are_not_used_twice),           cmocka_unit_test(a_programmers_error_ends_the_process),
+        cmocka_unit_test(an_operation_is_found_by_its_kind),
+        cmocka_unit_test(a_status_is_found_by_its_code),
+        cmocka_unit_test(numbers_are_not_used_twice),
+        cmocka_unit_test(a_programmers_error_ends_the_process),
         cmocka_unit_test(encoding_into_a_full_buffer_marks_it),
     };
     return cmocka_run_group_tests_name("protocol: tables", tests, NULL, NULL);

@@ -1,7 +1,6 @@
 /* Any bytes give a message or a named error, without memory of their own and without reading beyond their end. */
 #include "support.h"
 
-
 #include "allocations.h"
 #include "arbitrary.h"
 #include "render.h"
@@ -68,8 +67,8 @@ static void a_message_cut_at_any_byte_is_malformed(void **state)
 /* Change, drop, double or insert a few bytes. */
 static void mutate(struct arbitrary *arbitrary, struct proto_buffer *buffer)
 {
-    static const uint8_t tags[] = {0x00, 0x7F, 0x80, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xC4, 0xC6,
-                                   0xC9, 0xCC, 0xCF, 0xD3, 0xDB, 0xDC, 0xDD, 0xDF, 0xE0, 0xFF};
+    static const uint8_t tags[] = {0x00, 0x7F, 0x80, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xC4,
+                                   0xC6, 0xC9, 0xCC, 0xCF, 0xD3, 0xDB, 0xDC, 0xDD, 0xDF, 0xE0, 0xFF};
     for (uint64_t times = 1 + arbitrary_below(arbitrary, 3); times > 0 && buffer->size > 1; times--) {
         size_t at = (size_t)arbitrary_below(arbitrary, buffer->size);
         uint8_t byte = tags[arbitrary_below(arbitrary, sizeof tags)];
@@ -169,19 +168,19 @@ static void declared_lengths_are_not_believed(void **state)
 {
     (void)state;
     static const char *const all[] = {
-        "dd ffffffff",                           /* an array of 4 Gi elements */
-        "dd ffffffff 14 07 c2 a1 6b",            /* and a good beginning */
+        "dd ffffffff",                /* an array of 4 Gi elements */
+        "dd ffffffff 14 07 c2 a1 6b", /* and a good beginning */
         "dd 7fffffff 14 07 c2 a1 6b",
         "dc ffff 2a 07",
-        "df ffffffff",                           /* a map instead */
-        "94 14 07 c2 db ffffffff 6b",            /* a key of 4 GiB */
+        "df ffffffff",                /* a map instead */
+        "94 14 07 c2 db ffffffff 6b", /* a key of 4 GiB */
         "94 14 07 c2 da ffff 6b",
-        "95 03 07 51 c6 ffffffff 00",            /* a secret of 4 GiB */
-        "93 2a 07 dd ffffffff",                  /* in what a later version might have added */
+        "95 03 07 51 c6 ffffffff 00", /* a secret of 4 GiB */
+        "93 2a 07 dd ffffffff",       /* in what a later version might have added */
         "93 2a 07 df ffffffff",
         "93 2a 07 c9 ffffffff 01",
         "93 2a 07 c6 ffffffff",
-        "97 15 07 00 01 02 c3 dd ffffffff 90",   /* rows of a lock.list */
+        "97 15 07 00 01 02 c3 dd ffffffff 90", /* rows of a lock.list */
         "97 15 07 00 01 02 c3 dd 00000101 90",
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -224,15 +223,17 @@ static void replies_that_can_not_be_understood(void **state)
     fails_with(MESSAGE_REPLY, "[42, 7, 0]", "MALFORMED", "reply has 3 fields; it takes 4");
     fails_with(MESSAGE_REPLY, "[42, 7, nil, 0]", "MALFORMED", "reply: expected an unsigned integer");
     fails_with(MESSAGE_REPLY, "[42, 7, 999, 0]", "UNSUPPORTED", "status 999 is not known to this version");
-    fails_with(MESSAGE_REPLY, "[99, 7, 0, 0]", "UNSUPPORTED", "a reply to operation 99 is not known to this version");
-    fails_with(MESSAGE_REPLY, "[103, 7, 0, 0]", "UNSUPPORTED", "a reply to operation 103 is not known to this version");
+    fails_with(MESSAGE_REPLY, "[99, 7, 0, 0]", "UNSUPPORTED",
+               "a reply to operation 99 is not known to this version");
+    fails_with(MESSAGE_REPLY, "[103, 7, 0, 0]", "UNSUPPORTED",
+               "a reply to operation 103 is not known to this version");
     fails_with(MESSAGE_REPLY, "[4294967338, 7, 0, 0]", "UNSUPPORTED",
-                 "a reply to operation 4294967338 is not known to this version");
+               "a reply to operation 4294967338 is not known to this version");
     fails_with(MESSAGE_REPLY, "[12, 7, 0, 0]", "MALFORMED", "reply has 4 fields; it takes 5");
     fails_with(MESSAGE_REPLY, "[12, 7, 0, 0, \"1\"]", "MALFORMED", "reply: expected an unsigned integer");
     fails_with(MESSAGE_REPLY, "[42, 7, 14, 0]", "MALFORMED", "reply has 4 fields; it takes 8");
     fails_with(MESSAGE_REPLY, "[23, 7, 0, 0, 5, false, [[1, \"\", 0, 0, 0, 0, 0, 0]]]", "MALFORMED",
-                 "reply: expected a row with all its fields");
+               "reply: expected a row with all its fields");
 }
 
 static void more_rows_than_a_page_has_are_refused(void **state)
@@ -264,28 +265,31 @@ static void hellos_that_can_not_be_understood(void **state)
     (void)state;
     static const char no_magic[] = "hello does not begin with the magic \"LOCKSTEP\"";
     fails_with(MESSAGE_HELLO_REQUEST, "\"LOCKSTEP\"", "MALFORMED", "hello: expected an array");
-    fails_with(MESSAGE_HELLO_REQUEST, "[\"LOCKSTEP\"]", "MALFORMED", "hello has 1 fields; it takes at least 5");
+    fails_with(MESSAGE_HELLO_REQUEST, "[\"LOCKSTEP\"]", "MALFORMED",
+               "hello has 1 fields; it takes at least 5");
     fails_with(MESSAGE_HELLO_REQUEST, "[\"lockstep\", 1, 1, 0, \"\"]", "MALFORMED", no_magic);
     fails_with(MESSAGE_HELLO_REQUEST, "[\"LOCKSTEPS\", 1, 1, 0, \"\"]", "MALFORMED", no_magic);
     fails_with(MESSAGE_HELLO_REQUEST, "[1, 1, 1, 0, \"\"]", "MALFORMED", no_magic);
     fails_with(MESSAGE_HELLO_REQUEST, "[\"LOCKSTEP\", 1, 1, nil, \"\"]", "MALFORMED",
-                 "hello: expected an unsigned integer");
+               "hello: expected an unsigned integer");
     fails_with(MESSAGE_HELLO_REQUEST, "[\"LOCKSTEP\", 2, 1, 0, \"\"]", "INVALID",
-                 "hello's least version is greater than its greatest");
+               "hello's least version is greater than its greatest");
     fails_with(MESSAGE_HELLO_REQUEST, "[\"LOCKSTEP\", 1, 1, 0, \"a\"*129]", "INVALID",
-                 "hello's agent is not 0..128 bytes of text");
-    fails_with(MESSAGE_HELLO_REPLY, "[\"LOCKSTEP\", 0]", "MALFORMED", "hello has 2 fields; it takes at least 9");
+               "hello's agent is not 0..128 bytes of text");
+    fails_with(MESSAGE_HELLO_REPLY, "[\"LOCKSTEP\", 0]", "MALFORMED",
+               "hello has 2 fields; it takes at least 9");
     fails_with(MESSAGE_HELLO_REPLY, "[\"HTTP/1.1\", 0, 1, 1, 1, 1, \"\", 0, \"\"]", "MALFORMED", no_magic);
     fails_with(MESSAGE_HELLO_REPLY, "[\"LOCKSTEP\", 0, 1, 1, 1, 1, 0, 0, \"\"]", "MALFORMED",
-                 "hello: expected a string");
+               "hello: expected a string");
     fails_with(MESSAGE_HELLO_REPLY, "[\"LOCKSTEP\", 99, 1, 1, 1, 1, \"\", 0, \"\"]", "UNSUPPORTED",
-                 "status 99 is not known to this version");
+               "status 99 is not known to this version");
 }
 
 static void a_refusal_of_an_unknown_request_has_no_kind(void **state)
 {
     (void)state;
-    static const char *const all[] = {"[0, 7, 15, 0, \"why\", 0, 0, \"\"]", "[99, 7, 16, 0, \"why\", 0, 0, \"\"]",
+    static const char *const all[] = {"[0, 7, 15, 0, \"why\", 0, 0, \"\"]",
+                                      "[99, 7, 16, 0, \"why\", 0, 0, \"\"]",
                                       "[4294967297, 7, 16, 0, \"why\", 0, 0, \"\"]"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct proto_buffer buffer;
