@@ -1,5 +1,5 @@
-/* The seam to the disk: files of one directory, and work carried out beside the loop. The real one is disk_posix.c
- * (files) and disk_thread.c (worker threads that report to a libuv loop); tests and the simulation have their own,
+/* The seam to the disk: files of one directory, and work carried out beside the loop. The real one is disk_real.c
+ * (the directory), disk_posix.c (files) and disk_thread.c (worker threads that report to a libuv loop); tests and the simulation have their own,
  * with torn writes, lost syncs, rot, full disks and latency.
  *
  * File calls block. They are made from a job's `work` (worker thread), or before the node starts to serve. They return

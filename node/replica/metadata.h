@@ -1,6 +1,6 @@
-/* What must be durable before a vote or a reply, and whose directory this is: one checksummed record, two copies
- * written in turn (a torn write leaves the other), newest valid one wins. A flipped byte in one copy is noticed and
- * repaired from the other; both bad is an error. */
+/* What must be durable before a vote or a reply, and whose directory this is: one checksummed record in two copies, both
+ * written by every store, one after the other (a torn write leaves the other). A flipped byte in one copy is noticed and
+ * repaired from the other, without loss of a vote; both bad is an error. */
 #ifndef LOCKSTEP_NODE_REPLICA_METADATA_H
 #define LOCKSTEP_NODE_REPLICA_METADATA_H
 
@@ -30,10 +30,11 @@ struct metadata {
 
 enum metadata_result { METADATA_OK, METADATA_NONE, METADATA_CORRUPT, METADATA_ERROR };
 
-/* Read the newest valid copy. NONE: neither file exists (a fresh directory). CORRUPT, ERROR: `message` is filled. */
+/* Read the newest valid copy, and repair the other. NONE: neither file exists, nor a log or snapshot (a fresh directory).
+ * CORRUPT (both bad, or missing beside a log or snapshot), ERROR: `message` is filled. Blocks. */
 enum metadata_result metadata_load(struct disk *disk, struct metadata *ret_metadata, char *message, size_t message_size);
 
-/* Write and sync, before it returns (blocks about one disk write; terms and votes are rare).
+/* Write and sync, before it returns (blocks about two disk writes; terms and votes are rare).
  * @return false with `message` filled: the process must end. */
 bool metadata_store(struct disk *disk, const struct metadata *metadata, char *message, size_t message_size);
 

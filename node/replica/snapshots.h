@@ -34,9 +34,12 @@ struct snapshots;
 
 /* Look through the directory "snapshot", remove *.part, verify the newest whole file (header, chunks, digest); if it is
  * bad that is an error unless an older valid one exists and the log still reaches back to it (the caller decides:
- * ret_newest is then the older one and `message` tells). Blocks; start-up only. */
+ * snapshots_newest() is then the older one and `message` tells). Blocks; start-up only. */
 struct snapshots *snapshots_open(struct disk *disk, uint64_t cluster_id, char *message, size_t message_size);
+/* Writers and readers must have ended. The memory goes when the last job has run its `done`; if the disk is closed before
+ * that (snapshots_idle() is false), it never goes. */
 void snapshots_close(struct snapshots *snapshots);
+bool snapshots_idle(const struct snapshots *snapshots); /* no job is under way */
 /* The newest whole snapshot, or NULL. Valid until the next one is finished. */
 const struct snapshot_info *snapshots_newest(const struct snapshots *snapshots);
 
@@ -47,14 +50,14 @@ bool snapshots_load(struct snapshots *snapshots, bool (*feed)(void *ctx, const v
 /* ---- writing: our own, or one that comes in from the leader ---- */
 struct snapshot_writer;
 /* `failed` (disk error: the process must end, except for -ENOSPC of our own snapshot, which may be abandoned) runs at
- * most once, on the loop. */
+ * most once, on the loop. After it no other callback comes; the writer waits for snapshot_writer_abandon(). */
 struct snapshot_writer *snapshot_writer_begin(struct snapshots *snapshots, const struct snapshot_info *info,
                                               void (*failed)(void *ctx, int error, const char *message), void *ctx);
 /* Queue body bytes (copied). @return bytes queued and not yet on disk, for the caller to pace itself. */
 size_t snapshot_writer_add(struct snapshot_writer *writer, const void *data, size_t size);
 size_t snapshot_writer_backlog(const struct snapshot_writer *writer);
 /* All was added: sync, check `expected_digest` if not NULL (an incoming one), rename, sync the directory; then `done`
- * with ok, on the loop. It is then the newest; the writer is gone. */
+ * with ok, on the loop. It is then the newest; the writer is gone. Not ok: the digest was another one. */
 void snapshot_writer_finish(struct snapshot_writer *writer, const uint8_t *expected_digest,
                             void (*done)(void *ctx, bool ok), void *ctx);
 /* Give up: the part file is removed; the writer is gone; no callback follows. */

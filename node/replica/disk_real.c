@@ -1,0 +1,146 @@
+/* The real disk: one directory, held by one process. Owns the directory's descriptor and its lock; the files are in
+ * disk_posix.c, the workers in disk_thread.c. */
+#include "node/replica/disk_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "protocol/assert.h"
+
+struct opening {
+    struct disk_real *disk;
+    const char *path;
+    char *message;
+    size_t message_size;
+};
+
+static bool __attribute__((format(printf, 2, 3))) fail(struct opening *opening, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(opening->message, opening->message_size, format, args);
+    va_end(args);
+    return false;
+}
+
+static bool open_directory(struct opening *opening)
+{
+    const char *path = opening->path;
+    if (mkdir(path, 0750) != 0 && errno != EEXIST) {
+        return fail(opening, "cannot create the directory %s: %s%s", path, strerror(errno),
+                    errno == ENOENT ? "; create the one above it first" : "");
+    }
+    opening->disk->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (opening->disk->directory < 0) {
+        return fail(opening, "cannot open the directory %s: %s", path, strerror(errno));
+    }
+    return true;
+}
+
+static bool fail_locked(struct opening *opening)
+{
+    char owner[32] = "";
+    ssize_t size = pread(opening->disk->lock, owner, sizeof owner - 1, 0);
+    owner[size > 0 ? size : 0] = 0;
+    owner[strcspn(owner, "\n")] = 0;
+    return fail(opening, "%s is in use by process %s: stop that one first, or give this node its own directory",
+                opening->path, owner[0] == 0 ? "(unknown)" : owner);
+}
+
+/* The lock goes with the descriptor: however the process ends, the next one gets it. Writing the number also shows that
+ * the directory can be written to. */
+static bool lock_directory(struct opening *opening)
+{
+    char owner[32];
+    int fd = openat(opening->disk->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    opening->disk->lock = fd;
+    if (fd < 0) {
+        return fail(opening, "cannot write to %s: %s; it must belong to the user that runs this", opening->path,
+                    strerror(errno));
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        return errno == EWOULDBLOCK ? fail_locked(opening)
+                                    : fail(opening, "cannot lock %s/lock: %s", opening->path, strerror(errno));
+    }
+    int length = snprintf(owner, sizeof owner, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, owner, (size_t)length, 0) != length) {
+        return fail(opening, "cannot write to %s/lock: %s", opening->path, strerror(errno));
+    }
+    return true;
+}
+
+/* New names too: an existing lock file may be ours in a directory that is not. */
+static bool check_writable(struct opening *opening)
+{
+    static const char probe[] = "probe.tmp";
+    int fd = openat(opening->disk->directory, probe, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        return fail(opening, "cannot create files in %s: %s; it must belong to the user that runs this", opening->path,
+                    strerror(errno));
+    }
+    (void)close(fd); /* Nothing was written. */
+    (void)unlinkat(opening->disk->directory, probe, 0); /* If it stays, the next start takes it. */
+    return true;
+}
+
+static void free_disk(struct disk_real *disk)
+{
+    if (disk->lock >= 0) {
+        (void)close(disk->lock); /* Unlocks; its contents do not matter. */
+    }
+    if (disk->directory >= 0) {
+        (void)close(disk->directory); /* Only read. */
+    }
+    free(disk);
+}
+
+static void on_stopped(struct disk_threads *threads)
+{
+    struct disk_real *disk = (struct disk_real *)((char *)threads - offsetof(struct disk_real, threads));
+    void (*closed)(void *ctx) = disk->closed;
+    void *ctx = disk->ctx;
+    free_disk(disk);
+    if (closed != NULL) {
+        closed(ctx);
+    }
+}
+
+struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, size_t message_size)
+{
+    struct disk_real *disk = calloc(1, sizeof *disk);
+    LOCKSTEP_ASSERT(disk != NULL);
+    struct opening opening = {.disk = disk, .path = path, .message = message, .message_size = message_size};
+    bool has_async = false;
+    disk->disk.ops = &disk_real_ops;
+    disk->directory = disk->lock = -1;
+    if (!open_directory(&opening) || !lock_directory(&opening) || !check_writable(&opening)) {
+        free_disk(disk);
+        return NULL;
+    }
+    int rv = disk_threads_start(&disk->threads, loop, &has_async);
+    if (rv == 0) {
+        return &disk->disk;
+    }
+    (void)fail(&opening, "cannot start the disk's threads: %s", strerror(-rv));
+    if (has_async) {
+        disk_threads_stop(&disk->threads, on_stopped);
+    } else {
+        free_disk(disk);
+    }
+    return NULL;
+}
+
+void disk_real_close(struct disk *disk, void (*closed)(void *ctx), void *ctx)
+{
+    struct disk_real *real = (struct disk_real *)disk;
+    real->closed = closed;
+    real->ctx = ctx;
+    disk_threads_stop(&real->threads, on_stopped);
+}
