@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 enum { KEY_REASON = 0x300, KEY_TOKEN };
 

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/exits.h"
+#include "client/cli/exits.h"
 #include "lockstep.h"
 
 /* ---- options that every subcommand takes ---- */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 struct cluster_words {
     struct cli *cli;

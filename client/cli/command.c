@@ -1,6 +1,6 @@
 /* A command as a process group of its own. A group, because what is to be stopped is the command with all its children: a
  * shell's child that went on without the lock would be what the lock is there to prevent. */
-#include "cli/command.h"
+#include "client/cli/command.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cli/exits.h"
+#include "client/cli/exits.h"
 
 static void set_terminal(pid_t group)
 {

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 #define ENDPOINTS_DEFAULT "127.0.0.1:7400"
 

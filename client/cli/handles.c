@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
-#include "cli/wanted.h"
+#include "client/cli/cli.h"
+#include "client/cli/wanted.h"
 
 /* ---- acquire ---- */
 

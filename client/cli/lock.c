@@ -20,9 +20,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "cli/cli.h"
-#include "cli/command.h"
-#include "cli/wanted.h"
+#include "client/cli/cli.h"
+#include "client/cli/command.h"
+#include "client/cli/wanted.h"
 
 enum { KEY_GRACE = 0x400, SLACK_MS = 200, TTL_MS_DEFAULT = 10 * 1000, GRACE_MS_MAX = 5 * 1000 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 static void *checked(void *memory)
 {

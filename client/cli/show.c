@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 struct show_words {
     struct cli *cli;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 static const struct unit {
     const char *name;

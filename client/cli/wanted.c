@@ -1,5 +1,5 @@
 /* The options that say which lock is wanted, and how. */
-#include "cli/wanted.h"
+#include "client/cli/wanted.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef LOCKSTEP_CLI_WANTED_H
 #define LOCKSTEP_CLI_WANTED_H
 
-#include "cli/cli.h"
+#include "client/cli/cli.h"
 
 struct cli_wanted {
     const char *key;
