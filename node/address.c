@@ -53,7 +53,8 @@ void address_format(const struct address *address, char *ret_text, size_t size)
 
 bool address_wildcard(const struct address *address)
 {
-    return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0 || strcmp(address->host, "0") == 0;
+    return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0 ||
+           strcmp(address->host, "0") == 0;
 }
 
 bool address_resolve(const struct address *address, struct sockaddr_storage *ret_sockaddr, char *message,

@@ -79,9 +79,9 @@ const char *config_key_variable(enum config_key key, char ret_name[64])
 const char *config_key_allowed(enum config_key key, char ret_text[CONFIG_ALLOWED_BYTES_MAX])
 {
     switch (key) {
-#define X(field, name, section, type, fallback, min, max, help)                                           \
-    case CONFIG_KEY_##field:                                                                              \
-        config_allowed_##type((struct config_range){(min), (max)}, ret_text, CONFIG_ALLOWED_BYTES_MAX);    \
+#define X(field, name, section, type, fallback, min, max, help)                                         \
+    case CONFIG_KEY_##field:                                                                            \
+        config_allowed_##type((struct config_range){(min), (max)}, ret_text, CONFIG_ALLOWED_BYTES_MAX); \
         break;
         CONFIG_KEYS(X)
 #undef X
@@ -99,9 +99,9 @@ const char *config_value_text(const struct config *config, enum config_key key, 
         return ret_text; /* not set */
     }
     switch (key) {
-#define X(field, name, section, type, fallback, min, max, help)     \
-    case CONFIG_KEY_##field:                                        \
-        config_format_##type(&config->field, ret_text, size);       \
+#define X(field, name, section, type, fallback, min, max, help) \
+    case CONFIG_KEY_##field:                                    \
+        config_format_##type(&config->field, ret_text, size);   \
         break;
         CONFIG_KEYS(X)
 #undef X
@@ -119,9 +119,9 @@ bool config_set(struct config *config, enum config_key key, const char *value, s
     char allowed[CONFIG_ALLOWED_BYTES_MAX];
     bool ok = false;
     switch (key) {
-#define X(field, name, section, type, fallback, min, max, help)                                               \
-    case CONFIG_KEY_##field:                                                                                  \
-        ok = config_parse_##type(value, (struct config_range){(min), (max)}, &config->field, why);            \
+#define X(field, name, section, type, fallback, min, max, help)                                    \
+    case CONFIG_KEY_##field:                                                                       \
+        ok = config_parse_##type(value, (struct config_range){(min), (max)}, &config->field, why); \
         break;
         CONFIG_KEYS(X)
 #undef X
@@ -130,7 +130,8 @@ bool config_set(struct config *config, enum config_key key, const char *value, s
         LOCKSTEP_ASSERT(key < CONFIG_KEYS_COUNT);
     }
     if (!ok) {
-        config_error(errors, "%s: \"%.200s\" %s; allowed: %s", what, value, why, config_key_allowed(key, allowed));
+        config_error(errors, "%s: \"%.200s\" %s; allowed: %s", what, value, why,
+                     config_key_allowed(key, allowed));
         return false;
     }
     config->origins[key] = origin;
@@ -151,7 +152,8 @@ void config_defaults(struct config *config)
 }
 
 /* Where a setting came from, for an error that is found after all were read. */
-static const char *place(const struct config *config, enum config_key key, char ret_text[CONFIG_TEXT_BYTES_MAX + 128])
+static const char *place(const struct config *config, enum config_key key,
+                         char ret_text[CONFIG_TEXT_BYTES_MAX + 128])
 {
     const struct config_origin *origin = &config->origins[key];
     char variable[64];
@@ -178,8 +180,8 @@ static void check_required(const struct config *config, enum config_key key, str
 {
     char variable[64];
     if (config->origins[key].source == CONFIG_DEFAULT) {
-        config_error(errors, "%s is not set: write it in section [%s] of the file, as --%s or as %s%s", rows[key].name,
-                     rows[key].section, rows[key].name, config_key_variable(key, variable),
+        config_error(errors, "%s is not set: write it in section [%s] of the file, as --%s or as %s%s",
+                     rows[key].name, rows[key].section, rows[key].name, config_key_variable(key, variable),
                      key == CONFIG_KEY_node_id ? "; or use --dev for a node to try things with" : "");
     }
 }
@@ -198,8 +200,8 @@ static void check_times(const struct config *config, struct config_errors *error
         config_error(errors,
                      "%s: %" PRIu64 "ms is less than three times client-heartbeat, %" PRIu64
                      "ms; allowed: at least %" PRIu64 "ms, or a shorter client-heartbeat",
-                     place(config, CONFIG_KEY_idle_timeout, where), config->idle_timeout, config->client_heartbeat,
-                     3 * config->client_heartbeat);
+                     place(config, CONFIG_KEY_idle_timeout, where), config->idle_timeout,
+                     config->client_heartbeat, 3 * config->client_heartbeat);
     }
 }
 
@@ -211,7 +213,9 @@ static void check_peers(const struct config *config, struct config_errors *error
         found = found || config->peers.members[i].node_id == config->node_id;
     }
     if (!found && config->origins[CONFIG_KEY_node_id].source != CONFIG_DEFAULT) {
-        config_error(errors, "%s: this node, %" PRIu64 ", is not in the list; allowed: a list of all nodes, this one included",
+        config_error(errors,
+                     "%s: this node, %" PRIu64
+                     ", is not in the list; allowed: a list of all nodes, this one included",
                      place(config, CONFIG_KEY_peers, where), config->node_id);
     }
 }
@@ -223,8 +227,9 @@ static void check_ports(const struct config *config, struct config_errors *error
     bool parsed = address_parse(config->peer_listen.text, &peer);
     LOCKSTEP_ASSERT(parsed);
     if (peer.port == 0 && !config->dev) {
-        config_error(errors, "%s: port 0 is for --dev only, because the other nodes must know it; allowed: 1 to 65535",
-                     place(config, CONFIG_KEY_peer_listen, where));
+        config_error(
+            errors, "%s: port 0 is for --dev only, because the other nodes must know it; allowed: 1 to 65535",
+            place(config, CONFIG_KEY_peer_listen, where));
     }
     if (strcmp(config->listen.text, config->peer_listen.text) == 0 && peer.port != 0) {
         config_error(errors, "%s: %s is the address for clients already; allowed: another port",
@@ -254,12 +259,13 @@ static void dev_defaults(struct config *config)
     static const struct {
         enum config_key key;
         const char *value;
-    } values[] = {{CONFIG_KEY_node_id, "1"}, {CONFIG_KEY_cluster, "dev"}, {CONFIG_KEY_peer_listen, "127.0.0.1:0"}};
+    } values[] = {
+        {CONFIG_KEY_node_id, "1"}, {CONFIG_KEY_cluster, "dev"}, {CONFIG_KEY_peer_listen, "127.0.0.1:0"}};
     struct config_errors errors = {.count = 0};
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         if (config->origins[values[i].key].source == CONFIG_DEFAULT) {
-            (void)config_set(config, values[i].key, values[i].value, (struct config_origin){CONFIG_FLAG, 0}, "--dev",
-                             &errors);
+            (void)config_set(config, values[i].key, values[i].value, (struct config_origin){CONFIG_FLAG, 0},
+                             "--dev", &errors);
         }
     }
     LOCKSTEP_ASSERT(errors.count == 0);
@@ -285,7 +291,8 @@ enum config_action config_load(struct config *config, int argc, char **argv, cha
     struct config_errors ignored = {.count = 0};
     config_defaults(&first);
     (void)config_read_flags(&first, argc, argv, &ignored);
-    const char *file = first.file.text[0] != '\0' ? first.file.text : variable_value(environment, "LOCKSTEPD_CONFIG");
+    const char *file =
+        first.file.text[0] != '\0' ? first.file.text : variable_value(environment, "LOCKSTEPD_CONFIG");
 
     config_defaults(config);
     if (file != NULL) {

@@ -16,9 +16,9 @@
 #include "node/replica/replica.h"
 
 enum {
-    CONFIG_TEXT_BYTES_MAX = 1023,  /* a path, an address, a name */
+    CONFIG_TEXT_BYTES_MAX = 1023, /* a path, an address, a name */
     CONFIG_CLUSTER_BYTES_MAX = 64,
-    CONFIG_ERRORS_MAX = 32,        /* more are only counted */
+    CONFIG_ERRORS_MAX = 32, /* more are only counted */
     CONFIG_ERROR_BYTES_MAX = 768,
 };
 
@@ -56,7 +56,7 @@ enum config_key {
 #define X(field, ...) CONFIG_KEY_##field,
     CONFIG_KEYS(X)
 #undef X
-    CONFIG_KEYS_COUNT
+        CONFIG_KEYS_COUNT
 };
 
 struct config {
@@ -72,10 +72,19 @@ struct config_errors {
     unsigned count; /* may be more than are kept */
     char text[CONFIG_ERRORS_MAX][CONFIG_ERROR_BYTES_MAX];
 };
-void config_error(struct config_errors *errors, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void config_error(struct config_errors *errors, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* What the command line asks for. */
-enum config_action { CONFIG_RUN, CONFIG_CHECK, CONFIG_HELP, CONFIG_VERSION, CONFIG_PRINT_SAMPLE, CONFIG_PRINT_TABLE };
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_CHECK,
+    CONFIG_HELP,
+    CONFIG_VERSION,
+    CONFIG_PRINT_SAMPLE,
+    CONFIG_PRINT_TABLE,
+    CONFIG_PRINT_EXITS, /* the table of exits.h */
+};
 
 /* Read everything.
  * @param environment  NULL-terminated, "NAME=value" each.
@@ -88,7 +97,8 @@ enum config_action config_load(struct config *config, int argc, char **argv, cha
 void config_defaults(struct config *config);
 void config_read_file(struct config *config, const char *path, struct config_errors *errors);
 void config_read_environment(struct config *config, char *const *environment, struct config_errors *errors);
-enum config_action config_read_flags(struct config *config, int argc, char **argv, struct config_errors *errors);
+enum config_action config_read_flags(struct config *config, int argc, char **argv,
+                                     struct config_errors *errors);
 /* The rules between settings, and what is required. After all sources were read. */
 void config_check(struct config *config, struct config_errors *errors);
 

@@ -19,10 +19,10 @@ struct file_reader {
     FILE *file;
     const char *path;
     unsigned line;
-    bool indented; /* the line begins with a blank */
+    bool indented;                     /* the line begins with a blank */
     unsigned begun[CONFIG_KEYS_COUNT]; /* the line where a key was given first; 0: not yet */
     enum config_key last;              /* whose value an indented line continues; CONFIG_KEYS_COUNT: none */
-    char value[VALUE_BYTES_MAX]; /* of `last`, joined */
+    char value[VALUE_BYTES_MAX];       /* of `last`, joined */
 };
 
 static const char *const sections[] = {
@@ -46,8 +46,10 @@ static char *next_line(char *text, int size, void *ctx)
         do {
             c = fgetc(reader->file);
         } while (c != EOF && c != '\n');
-        config_error(reader->errors, "%s:%u: the line is longer than %d bytes; break a list of peers after a comma and indent what follows",
-                     reader->path, reader->line, size - 2);
+        config_error(
+            reader->errors,
+            "%s:%u: the line is longer than %d bytes; break a list of peers after a comma and indent what follows",
+            reader->path, reader->line, size - 2);
         (void)snprintf(text, (size_t)size, "#\n");
     }
     return text;
@@ -67,17 +69,17 @@ static bool section_known(const char *section)
 static bool placed(struct file_reader *reader, const char *section, const char *name, enum config_key key)
 {
     if (key == CONFIG_KEYS_COUNT) {
-        config_error(reader->errors, "%s:%u: there is no setting \"%.64s\"; see lockstepd --help", reader->path,
-                     reader->line, name);
+        config_error(reader->errors, "%s:%u: there is no setting \"%.64s\"; see lockstepd --help",
+                     reader->path, reader->line, name);
     } else if (section[0] == '\0') {
-        config_error(reader->errors, "%s:%u: %s stands before any section; it belongs under [%s]", reader->path,
-                     reader->line, name, config_key_section(key));
+        config_error(reader->errors, "%s:%u: %s stands before any section; it belongs under [%s]",
+                     reader->path, reader->line, name, config_key_section(key));
     } else if (!section_known(section)) {
-        config_error(reader->errors, "%s:%u: there is no section [%.64s]; %s belongs under [%s]", reader->path,
-                     reader->line, section, name, config_key_section(key));
+        config_error(reader->errors, "%s:%u: there is no section [%.64s]; %s belongs under [%s]",
+                     reader->path, reader->line, section, name, config_key_section(key));
     } else if (strcmp(section, config_key_section(key)) != 0) {
-        config_error(reader->errors, "%s:%u: %s stands under [%s]; it belongs under [%s]", reader->path, reader->line,
-                     name, section, config_key_section(key));
+        config_error(reader->errors, "%s:%u: %s stands under [%s]; it belongs under [%s]", reader->path,
+                     reader->line, name, section, config_key_section(key));
     } else {
         return true;
     }
@@ -93,8 +95,8 @@ static void value_finish(struct file_reader *reader)
     }
     unsigned line = reader->begun[reader->last];
     (void)snprintf(what, sizeof(what), "%s:%u: %s", reader->path, line, config_key_name(reader->last));
-    (void)config_set(reader->config, reader->last, reader->value, (struct config_origin){CONFIG_FILE, line}, what,
-                     reader->errors);
+    (void)config_set(reader->config, reader->last, reader->value, (struct config_origin){CONFIG_FILE, line},
+                     what, reader->errors);
     reader->last = CONFIG_KEYS_COUNT;
 }
 
@@ -102,7 +104,8 @@ static void value_continue(struct file_reader *reader, enum config_key key, cons
 {
     size_t used = strlen(reader->value);
     if (key != CONFIG_KEY_peers) {
-        config_error(reader->errors, "%s:%u: an indented line continues the value before it, and %s has only one line",
+        config_error(reader->errors,
+                     "%s:%u: an indented line continues the value before it, and %s has only one line",
                      reader->path, reader->line, config_key_name(key));
     } else if (strlen(value) >= VALUE_BYTES_MAX - used) {
         config_error(reader->errors, "%s:%u: the list is longer than %d bytes", reader->path, reader->line,
@@ -126,8 +129,8 @@ static int next_value(void *ctx, const char *section, const char *name, const ch
         return 1;
     }
     if (reader->begun[key] != 0) {
-        config_error(reader->errors, "%s:%u: %s was given in line %u already", reader->path, reader->line, name,
-                     reader->begun[key]);
+        config_error(reader->errors, "%s:%u: %s was given in line %u already", reader->path, reader->line,
+                     name, reader->begun[key]);
         return 1;
     }
     reader->begun[key] = reader->line;
@@ -154,7 +157,8 @@ void config_read_file(struct config *config, const char *path, struct config_err
     if (ferror(reader.file) != 0) {
         config_error(errors, "%s: the file can not be read: %s", path, strerror(errno));
     } else if (bad_line > 0) {
-        config_error(errors, "%s:%d: this is no line of a settings file; allowed: [section], key = value, # comment",
+        config_error(errors,
+                     "%s:%d: this is no line of a settings file; allowed: [section], key = value, # comment",
                      path, bad_line);
     } else if (bad_line < 0) {
         config_error(errors, "%s: the file can not be parsed: out of memory", path);

@@ -25,7 +25,11 @@ struct named_action {
     enum config_action action;
 };
 static const struct named_action print_actions[] = {
-    {"sample", CONFIG_PRINT_SAMPLE}, {"table", CONFIG_PRINT_TABLE}, {NULL, CONFIG_RUN}};
+    {"sample", CONFIG_PRINT_SAMPLE},
+    {"table", CONFIG_PRINT_TABLE},
+    {"exits", CONFIG_PRINT_EXITS},
+    {NULL, CONFIG_RUN},
+};
 
 static const struct argp_option own_options[] = {
     {"config", FLAG_CONFIG, "FILE", 0, "Read settings from FILE. Also LOCKSTEPD_CONFIG.", 1},
@@ -33,9 +37,11 @@ static const struct argp_option own_options[] = {
      "Run a cluster of this one node, to try things with: node 1 of cluster dev, its data in a temporary directory that "
      "is removed at the end, unless data-dir is set.",
      1},
-    {"check-config", FLAG_CHECK, NULL, 0, "Print the settings in effect, or every mistake in them, and exit.", 1},
-    {"print", FLAG_PRINT, "sample|table", 0,
-     "Print a commented settings file, or all settings as a Markdown table, and exit.", 1},
+    {"check-config", FLAG_CHECK, NULL, 0, "Print the settings in effect, or every mistake in them, and exit.",
+     1},
+    {"print", FLAG_PRINT, "sample|table|exits", 0,
+     "Print a commented settings file, all settings as a Markdown table, or the exit codes as one, and exit.",
+     1},
     {"version", FLAG_VERSION, NULL, 0, "Print the version and exit.", 1},
     {"help", FLAG_HELP, NULL, 0, "Print this and exit.", 1},
 };
@@ -107,7 +113,7 @@ struct flag_reader {
     struct config_errors *errors;
     const struct flag_table *table;
     enum config_action action;
-    int parsed; /* arguments that are done with, in the present call of argp */
+    int parsed;   /* arguments that are done with, in the present call of argp */
     bool stopped; /* argp met a bad flag, and stopped */
 };
 
@@ -118,7 +124,8 @@ static void read_print(struct flag_reader *reader, const char *value)
         row++;
     }
     if (row->name == NULL) {
-        config_error(reader->errors, "--print: \"%.64s\" is nothing to print; allowed: sample or table", value);
+        config_error(reader->errors,
+                     "--print: \"%.64s\" is nothing to print; allowed: sample, table or exits", value);
     }
     reader->action = row->action;
 }
@@ -127,13 +134,15 @@ static void read_key(struct flag_reader *reader, enum config_key key, const char
 {
     char what[80];
     (void)snprintf(what, sizeof(what), "--%s", config_key_name(key));
-    (void)config_set(reader->config, key, value, (struct config_origin){CONFIG_FLAG, 0}, what, reader->errors);
+    (void)config_set(reader->config, key, value, (struct config_origin){CONFIG_FLAG, 0}, what,
+                     reader->errors);
 }
 
 static void read_file_name(struct flag_reader *reader, const char *value)
 {
     if (strlen(value) > CONFIG_TEXT_BYTES_MAX || value[0] == '\0') {
-        config_error(reader->errors, "--config: the path is empty or longer than %d bytes", CONFIG_TEXT_BYTES_MAX);
+        config_error(reader->errors, "--config: the path is empty or longer than %d bytes",
+                     CONFIG_TEXT_BYTES_MAX);
         return;
     }
     (void)snprintf(reader->config->file.text, sizeof(reader->config->file.text), "%s", value);
@@ -144,14 +153,16 @@ static void bad_flag(struct flag_reader *reader, const char *flag)
 {
     const char *name = flag + strspn(flag, "-");
     size_t size = strcspn(name, "=");
-    for (const struct argp_option *option = reader->table->options; option->name != NULL || option->doc != NULL; option++) {
+    for (const struct argp_option *option = reader->table->options;
+         option->name != NULL || option->doc != NULL; option++) {
         if (option->name != NULL && strlen(option->name) == size && strncmp(option->name, name, size) == 0) {
             config_error(reader->errors, option->arg != NULL ? "--%s needs a value" : "--%s takes no value",
                          option->name);
             return;
         }
     }
-    config_error(reader->errors, "there is no flag \"%.80s\", or it is short for several; see lockstepd --help", flag);
+    config_error(reader->errors,
+                 "there is no flag \"%.80s\", or it is short for several; see lockstepd --help", flag);
 }
 
 /* argp has stopped. The bad flag is the one before the next, but for a cluster such as -xyz: there getopt stays where it
@@ -195,7 +206,8 @@ static error_t next_flag(int key, char *value, struct argp_state *state)
         read_print(reader, value);
         return 0;
     case ARGP_KEY_ARG:
-        config_error(reader->errors, "\"%.80s\" is no flag, and lockstepd takes nothing else; see lockstepd --help", value);
+        config_error(reader->errors,
+                     "\"%.80s\" is no flag, and lockstepd takes nothing else; see lockstepd --help", value);
         return 0;
     case ARGP_KEY_ERROR:
         stop(reader, state);
@@ -205,7 +217,8 @@ static error_t next_flag(int key, char *value, struct argp_state *state)
     }
 }
 
-enum config_action config_read_flags(struct config *config, int argc, char **argv, struct config_errors *errors)
+enum config_action config_read_flags(struct config *config, int argc, char **argv,
+                                     struct config_errors *errors)
 {
     struct flag_table *table = flag_table_create();
     struct flag_reader reader = {.config = config, .errors = errors, .table = table, .action = CONFIG_RUN};
@@ -232,10 +245,11 @@ void config_print_help(FILE *out)
     const struct argp argp = {
         .options = table->options,
         .parser = next_flag,
-        .doc = "One node of a Lockstep cluster.\v"
-               "Every setting is also a key of the file and an environment variable: --data-dir is data-dir under "
-               "[node] and LOCKSTEPD_DATA_DIR. A flag wins over the environment, that over the file, and that over "
-               "the default. Exit codes are in docs/operations.md.",
+        .doc =
+            "One node of a Lockstep cluster.\v"
+            "Every setting is also a key of the file and an environment variable: --data-dir is data-dir under "
+            "[node] and LOCKSTEPD_DATA_DIR. A flag wins over the environment, that over the file, and that over "
+            "the default. Exit codes are in docs/operations.md.",
     };
     argp_help(&argp, out, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
     free(table);

@@ -34,12 +34,14 @@ static const char *sample_value(enum config_key key)
     }
 }
 
-static const char *source_text(const struct config *config, enum config_key key, char ret_text[CONFIG_TEXT_BYTES_MAX + 64])
+static const char *source_text(const struct config *config, enum config_key key,
+                               char ret_text[CONFIG_TEXT_BYTES_MAX + 64])
 {
     char variable[64];
     switch (config->origins[key].source) {
     case CONFIG_FILE:
-        (void)snprintf(ret_text, CONFIG_TEXT_BYTES_MAX + 64, "%s:%u", config->file.text, config->origins[key].line);
+        (void)snprintf(ret_text, CONFIG_TEXT_BYTES_MAX + 64, "%s:%u", config->file.text,
+                       config->origins[key].line);
         return ret_text;
     case CONFIG_ENVIRONMENT:
         (void)snprintf(ret_text, CONFIG_TEXT_BYTES_MAX + 64, "%s", config_key_variable(key, variable));
@@ -101,11 +103,12 @@ static void print_comment(const char *text, FILE *out)
 
 void config_print_sample(FILE *out)
 {
-    (void)fputs("# Settings of lockstepd. What begins with # shows the default, or an example where there is none.\n"
-                "# lockstepd --config FILE --check-config says what is in effect, or what is wrong.\n"
-                "# Each setting is also a flag, --data-dir, and an environment variable, LOCKSTEPD_DATA_DIR; a flag wins\n"
-                "# over the environment, and that over this file. Durations read 500ms 30s 5m 2h, sizes 64KiB 16MiB 1GiB.\n",
-                out);
+    (void)fputs(
+        "# Settings of lockstepd. What begins with # shows the default, or an example where there is none.\n"
+        "# lockstepd --config FILE --check-config says what is in effect, or what is wrong.\n"
+        "# Each setting is also a flag, --data-dir, and an environment variable, LOCKSTEPD_DATA_DIR; a flag wins\n"
+        "# over the environment, and that over this file. Durations read 500ms 30s 5m 2h, sizes 64KiB 16MiB 1GiB.\n",
+        out);
     for (unsigned section = 0; section < SECTIONS_COUNT; section++) {
         (void)fprintf(out, "\n# %s\n[%s]\n", sections[section].help, sections[section].name);
         for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
@@ -136,7 +139,8 @@ static void print_cell(const char *text, FILE *out)
 
 void config_print_table(FILE *out)
 {
-    (void)fputs("| setting | section | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n", out);
+    (void)fputs("| setting | section | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n",
+                out);
     for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         enum config_key key = (enum config_key)i;
         char cell[128];
@@ -146,7 +150,8 @@ void config_print_table(FILE *out)
         (void)fputc('|', out);
         print_cell(cell, out);
         print_cell(config_key_section(key), out);
-        (void)snprintf(cell, sizeof(cell), fallback[0] != '\0' ? "`%s`" : "%s", fallback[0] != '\0' ? fallback : "none");
+        (void)snprintf(cell, sizeof(cell), fallback[0] != '\0' ? "`%s`" : "%s",
+                       fallback[0] != '\0' ? fallback : "none");
         print_cell(cell, out);
         print_cell(config_key_allowed(key, allowed), out);
         print_cell(config_key_help(key), out);

@@ -15,8 +15,10 @@ struct unit {
     uint64_t factor;
 };
 
-static const struct unit duration_units[] = {{"h", CONFIG_HOUR}, {"m", CONFIG_MINUTE}, {"s", CONFIG_SECOND}, {"ms", 1}, {NULL, 0}};
-static const struct unit size_units[] = {{"TiB", CONFIG_TIB}, {"GiB", CONFIG_GIB}, {"MiB", CONFIG_MIB}, {"KiB", CONFIG_KIB}, {"B", 1}, {NULL, 0}};
+static const struct unit duration_units[] = {
+    {"h", CONFIG_HOUR}, {"m", CONFIG_MINUTE}, {"s", CONFIG_SECOND}, {"ms", 1}, {NULL, 0}};
+static const struct unit size_units[] = {
+    {"TiB", CONFIG_TIB}, {"GiB", CONFIG_GIB}, {"MiB", CONFIG_MIB}, {"KiB", CONFIG_KIB}, {"B", 1}, {NULL, 0}};
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
@@ -58,8 +60,8 @@ static bool digits_parse(const char *text, size_t digits, uint64_t *ret_value)
     return digits > 0;
 }
 
-static bool quantity_parse(const char *text, const struct unit *units, const char *noun, struct config_range range,
-                           uint64_t *ret_value, char *why)
+static bool quantity_parse(const char *text, const struct unit *units, const char *noun,
+                           struct config_range range, uint64_t *ret_value, char *why)
 {
     size_t digits = strspn(text, "0123456789");
     const struct unit *unit = units;
@@ -85,8 +87,8 @@ static bool quantity_parse(const char *text, const struct unit *units, const cha
     return true;
 }
 
-static void quantity_allowed(const struct unit *units, const char *how, struct config_range range, char *ret_text,
-                             size_t size)
+static void quantity_allowed(const struct unit *units, const char *how, struct config_range range,
+                             char *ret_text, size_t size)
 {
     char min[32];
     char max[32];
@@ -95,7 +97,8 @@ static void quantity_allowed(const struct unit *units, const char *how, struct c
     (void)snprintf(ret_text, size, "%s%s to %s", how, min, max);
 }
 
-bool config_parse_NUMBER(const char *text, struct config_range range, config_type_NUMBER *ret_value, char *why)
+bool config_parse_NUMBER(const char *text, struct config_range range, config_type_NUMBER *ret_value,
+                         char *why)
 {
     return quantity_parse(text, no_units, "whole number", range, ret_value, why);
 }
@@ -108,9 +111,11 @@ void config_allowed_NUMBER(struct config_range range, char *ret_text, size_t siz
     quantity_allowed(no_units, "", range, ret_text, size);
 }
 
-bool config_parse_DURATION(const char *text, struct config_range range, config_type_DURATION *ret_value, char *why)
+bool config_parse_DURATION(const char *text, struct config_range range, config_type_DURATION *ret_value,
+                           char *why)
 {
-    return quantity_parse(text, duration_units, "duration such as 500ms, 30s, 5m or 2h", range, ret_value, why);
+    return quantity_parse(text, duration_units, "duration such as 500ms, 30s, 5m or 2h", range, ret_value,
+                          why);
 }
 void config_format_DURATION(const config_type_DURATION *value, char *ret_text, size_t size)
 {
@@ -157,20 +162,21 @@ static void choice_allowed(const char *const *names, char *ret_text, size_t size
     }
 }
 
-#define CHOICE(type, names)                                                                                            \
-    bool config_parse_##type(const char *text, struct config_range range, config_type_##type *ret_value, char *why)    \
-    {                                                                                                                  \
-        (void)range;                                                                                                   \
-        return choice_parse(text, names, ret_value, why);                                                              \
-    }                                                                                                                  \
-    void config_format_##type(const config_type_##type *value, char *ret_text, size_t size)                            \
-    {                                                                                                                  \
-        (void)snprintf(ret_text, size, "%s", (names)[*value]);                                                         \
-    }                                                                                                                  \
-    void config_allowed_##type(struct config_range range, char *ret_text, size_t size)                                 \
-    {                                                                                                                  \
-        (void)range;                                                                                                   \
-        choice_allowed(names, ret_text, size);                                                                         \
+#define CHOICE(type, names)                                                                              \
+    bool config_parse_##type(const char *text, struct config_range range, config_type_##type *ret_value, \
+                             char *why)                                                                  \
+    {                                                                                                    \
+        (void)range;                                                                                     \
+        return choice_parse(text, names, ret_value, why);                                                \
+    }                                                                                                    \
+    void config_format_##type(const config_type_##type *value, char *ret_text, size_t size)              \
+    {                                                                                                    \
+        (void)snprintf(ret_text, size, "%s", (names)[*value]);                                           \
+    }                                                                                                    \
+    void config_allowed_##type(struct config_range range, char *ret_text, size_t size)                   \
+    {                                                                                                    \
+        (void)range;                                                                                     \
+        choice_allowed(names, ret_text, size);                                                           \
     }
 CHOICE(SWITCH, switch_names)
 CHOICE(LEVEL, level_names)
@@ -200,7 +206,8 @@ void config_allowed_PATH(struct config_range range, char *ret_text, size_t size)
     (void)snprintf(ret_text, size, "a path");
 }
 
-bool config_parse_ADDRESS(const char *text, struct config_range range, config_type_ADDRESS *ret_value, char *why)
+bool config_parse_ADDRESS(const char *text, struct config_range range, config_type_ADDRESS *ret_value,
+                          char *why)
 {
     struct address address;
     (void)range;
@@ -220,7 +227,8 @@ void config_allowed_ADDRESS(struct config_range range, char *ret_text, size_t si
     (void)snprintf(ret_text, size, "host:port or [v6]:port");
 }
 
-bool config_parse_CLUSTER(const char *text, struct config_range range, config_type_CLUSTER *ret_value, char *why)
+bool config_parse_CLUSTER(const char *text, struct config_range range, config_type_CLUSTER *ret_value,
+                          char *why)
 {
     static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     size_t size = strlen(text);
@@ -314,8 +322,8 @@ static bool member_unique(const struct config_peers *peers, const struct replica
         }
         if (strcmp(peers->members[i].peer_address, member->peer_address) == 0 ||
             strcmp(peers->members[i].client_address, member->client_address) == 0) {
-            return refuse(why, "gives nodes %" PRIu64 " and %" PRIu64 " the same address", peers->members[i].node_id,
-                          member->node_id);
+            return refuse(why, "gives nodes %" PRIu64 " and %" PRIu64 " the same address",
+                          peers->members[i].node_id, member->node_id);
         }
     }
     return true;
@@ -359,5 +367,6 @@ void config_format_PEERS(const config_type_PEERS *value, char *ret_text, size_t 
 void config_allowed_PEERS(struct config_range range, char *ret_text, size_t size)
 {
     (void)range;
-    (void)snprintf(ret_text, size, "id=host:peer port/host:client port, … of at most %d nodes", REPLICA_MEMBERS_MAX);
+    (void)snprintf(ret_text, size, "id=host:peer port/host:client port, … of at most %d nodes",
+                   REPLICA_MEMBERS_MAX);
 }

@@ -155,7 +155,8 @@ bool connections_send(struct connections *all, uint64_t number, const void *fram
         return false;
     }
     /* The bound on all together hits those that already make us wait, not whoever comes next. */
-    bool over_total = all->queued_bytes + size > all->options.queue_total_bytes_max && connection->writing.size > 0;
+    bool over_total =
+        all->queued_bytes + size > all->options.queue_total_bytes_max && connection->writing.size > 0;
     if (connection_queued(connection) + size > all->options.queue_bytes_max || over_total ||
         !proto_buffer_append(&connection->out, frame, size)) {
         connection_doom(connection, LOGGER_WARNING, "it does not read what it is sent");
@@ -180,10 +181,11 @@ static void name_read(struct connection *connection)
     if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&peer, &size) == 0) {
         bool v6 = peer.ss_family == AF_INET6;
         (void)uv_ip_name((const struct sockaddr *)&peer, host, sizeof(host)); /* "?" stays */
-        port = ntohs(v6 ? ((const struct sockaddr_in6 *)&peer)->sin6_port : ((const struct sockaddr_in *)&peer)->sin_port);
+        port = ntohs(v6 ? ((const struct sockaddr_in6 *)&peer)->sin6_port
+                        : ((const struct sockaddr_in *)&peer)->sin_port);
     }
-    (void)snprintf(connection->name, sizeof(connection->name), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
-                   port);
+    (void)snprintf(connection->name, sizeof(connection->name),
+                   strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
 }
 
 static void options_set(struct connection *connection)
@@ -226,8 +228,9 @@ static void refusal_log(struct connections *all, const struct connection *connec
     uint64_t suppressed = 0;
     all->refused++;
     if (logger_limit_pass(&all->refuse_limit, all->handler.now(all->handler.ctx).ms, &suppressed)) {
-        LOGGER_EVENT(all->logger, LOGGER_WARNING, "connection_refused", LOGGER_TEXT("client", connection->name),
-                     LOGGER_NUMBER("connections", all->open), LOGGER_NUMBER("suppressed", suppressed),
+        LOGGER_EVENT(all->logger, LOGGER_WARNING, "connection_refused",
+                     LOGGER_TEXT("client", connection->name), LOGGER_NUMBER("connections", all->open),
+                     LOGGER_NUMBER("suppressed", suppressed),
                      LOGGER_TEXT("why", "connections-max is reached"));
     }
 }
@@ -265,7 +268,8 @@ static struct connection *connection_create(struct connections *all)
     connection->all = all;
     connection->wait = WAIT_NONE;
     /* Room for a header, the largest body, and the raw length before a compressed one. */
-    proto_buffer_init(&connection->in, all->options.request_bytes_max + PROTO_FRAME_HEADER_BYTES + sizeof(uint32_t));
+    proto_buffer_init(&connection->in,
+                      all->options.request_bytes_max + PROTO_FRAME_HEADER_BYTES + sizeof(uint32_t));
     proto_buffer_init(&connection->out, all->options.queue_bytes_max);
     proto_buffer_init(&connection->writing, all->options.queue_bytes_max);
     int error = uv_tcp_init(all->loop, &connection->tcp);
@@ -308,8 +312,9 @@ void connections_accept(struct connections *all, uv_stream_t *listener)
 
 static uint64_t wait_ms(const struct connections *all, enum connection_wait wait)
 {
-    return wait == WAIT_IDLE ? all->options.idle_timeout_ms
-         : wait == WAIT_FRAME ? all->options.frame_timeout_ms : all->options.drain_timeout_ms;
+    return wait == WAIT_IDLE    ? all->options.idle_timeout_ms
+           : wait == WAIT_FRAME ? all->options.frame_timeout_ms
+                                : all->options.drain_timeout_ms;
 }
 
 struct local_time connections_deadline(const struct connections *all)
@@ -335,7 +340,8 @@ void connections_expire(struct connections *all, struct local_time now)
         struct connection *first;
         while ((first = TAILQ_FIRST(&all->waits[i])) != NULL &&
                first->since.ms + wait_ms(all, (enum connection_wait)i) <= now.ms) {
-            const char *reason = i == WAIT_IDLE && first->paused ? "it does not read what it is sent" : why[i];
+            const char *reason =
+                i == WAIT_IDLE && first->paused ? "it does not read what it is sent" : why[i];
             connection_doom(first, i == WAIT_DRAIN ? LOGGER_DEBUG : LOGGER_INFO, reason);
         }
     }
@@ -390,5 +396,6 @@ bool connections_empty(const struct connections *all)
 
 void connections_counts(const struct connections *all, struct connections_counts *ret_counts)
 {
-    *ret_counts = (struct connections_counts){all->open, all->accepted, all->refused, all->closed, all->queued_bytes};
+    *ret_counts =
+        (struct connections_counts){all->open, all->accepted, all->refused, all->closed, all->queued_bytes};
 }

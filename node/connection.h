@@ -22,9 +22,9 @@
 struct connections;
 
 struct connections_options {
-    unsigned count_max;           /* more are refused with OVERLOADED; at most CONNECTIONS_MAX */
-    size_t request_bytes_max;     /* body of one request */
-    size_t queue_bytes_max;       /* waiting for one client; above half of it nothing is read from that client */
+    unsigned count_max;       /* more are refused with OVERLOADED; at most CONNECTIONS_MAX */
+    size_t request_bytes_max; /* body of one request */
+    size_t queue_bytes_max;   /* waiting for one client; above half of it nothing is read from that client */
     size_t queue_total_bytes_max; /* waiting for all */
     unsigned idle_timeout_ms;     /* since the last whole frame */
     unsigned frame_timeout_ms;    /* since the first byte of an unfinished one */

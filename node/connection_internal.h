@@ -34,11 +34,11 @@ struct connection {
     uint64_t number; /* serial << SLOT_BITS | slot */
     enum connection_state state;
     enum connection_wait wait;
-    bool announced;  /* the handler has heard of it */
-    bool paused;     /* not reading, because the client does not */
-    bool dirty;      /* in the list of those with something to write or to close */
-    bool write_busy; /* libuv is writing `writing` */
-    struct local_time since; /* when the wait began */
+    bool announced;              /* the handler has heard of it */
+    bool paused;                 /* not reading, because the client does not */
+    bool dirty;                  /* in the list of those with something to write or to close */
+    bool write_busy;             /* libuv is writing `writing` */
+    struct local_time since;     /* when the wait began */
     struct proto_buffer in;      /* an unfinished frame */
     struct proto_buffer out;     /* frames of this turn */
     struct proto_buffer writing; /* what a write did not take at once; not touched while write_busy */
@@ -69,8 +69,8 @@ struct connections {
     uint32_t *free_slots;
     unsigned free_count;
     uint64_t next_serial;
-    unsigned open;      /* announced and not closed */
-    unsigned handles;   /* sockets libuv knows */
+    unsigned open;    /* announced and not closed */
+    unsigned handles; /* sockets libuv knows */
     size_t queued_bytes;
     struct connection_list waits[WAITS_COUNT];
     struct connection_list dirty;

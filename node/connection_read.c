@@ -15,7 +15,8 @@ static size_t bytes_missing(const struct proto_buffer *in)
     if (in->size < PROTO_FRAME_HEADER_BYTES) {
         return PROTO_FRAME_HEADER_BYTES - in->size;
     }
-    size_t length = (size_t)in->data[0] | (size_t)in->data[1] << 8 | (size_t)in->data[2] << 16 | (size_t)in->data[3] << 24;
+    size_t length = (size_t)in->data[0] | (size_t)in->data[1] << 8 | (size_t)in->data[2] << 16 |
+                    (size_t)in->data[3] << 24;
     LOCKSTEP_ASSERT(length + sizeof(uint32_t) > in->size);
     return length + sizeof(uint32_t) - in->size;
 }
@@ -68,7 +69,8 @@ static void input(struct connection *connection, const uint8_t *data, size_t siz
 {
     /* Each round takes at least one byte. The handler may close the connection in any of them. */
     while (size > 0 && connection->state == CONNECTION_OPEN) {
-        size_t taken = connection->in.size > 0 ? feed_unfinished(connection, data, size) : take_frame(connection, data, size);
+        size_t taken = connection->in.size > 0 ? feed_unfinished(connection, data, size)
+                                               : take_frame(connection, data, size);
         if (taken == 0 && connection->state == CONNECTION_OPEN) {
             /* While we do not read, it is not the client's fault that its request stays unfinished. */
             connection_wait_for(connection, connection->paused ? WAIT_IDLE : WAIT_FRAME);

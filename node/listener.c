@@ -56,7 +56,8 @@ struct listener *listener_open(uv_loop_t *loop, const char *text, char *message,
     int size = sizeof(bound);
     error = error != 0 ? error : uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&bound, &size);
     if (error != 0) {
-        (void)snprintf(message, message_size, "can not listen on %s: %s: %s", text, uv_strerror(error), advice(error));
+        (void)snprintf(message, message_size, "can not listen on %s: %s: %s", text, uv_strerror(error),
+                       advice(error));
         uv_close((uv_handle_t *)&listener->tcp, on_closed);
         return NULL;
     }
@@ -80,19 +81,20 @@ static void on_connection(uv_stream_t *stream, int status)
     if (status == 0) {
         connections_accept(listener->connections, stream);
     } else if (logger_limit_pass(&listener->limit, uv_now(stream->loop), &suppressed)) {
-        LOGGER_EVENT(listener->logger, LOGGER_WARNING, "accept_failed", LOGGER_TEXT("why", uv_strerror(status)),
-                     LOGGER_NUMBER("suppressed", suppressed));
+        LOGGER_EVENT(listener->logger, LOGGER_WARNING, "accept_failed",
+                     LOGGER_TEXT("why", uv_strerror(status)), LOGGER_NUMBER("suppressed", suppressed));
     }
 }
 
-bool listener_start(struct listener *listener, struct connections *connections, struct logger *logger, char *message,
-                    size_t message_size)
+bool listener_start(struct listener *listener, struct connections *connections, struct logger *logger,
+                    char *message, size_t message_size)
 {
     listener->connections = connections;
     listener->logger = logger;
     int error = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
     if (error != 0) {
-        (void)snprintf(message, message_size, "can not listen for clients: %s: %s", uv_strerror(error), advice(error));
+        (void)snprintf(message, message_size, "can not listen for clients: %s: %s", uv_strerror(error),
+                       advice(error));
         return false;
     }
     return true;

@@ -15,8 +15,8 @@ struct listener *listener_open(uv_loop_t *loop, const char *text, char *message,
 /* The port really bound. */
 uint16_t listener_port(const struct listener *listener);
 /* From now on connections go to `connections`. @return false with `message`. */
-bool listener_start(struct listener *listener, struct connections *connections, struct logger *logger, char *message,
-                    size_t message_size);
+bool listener_start(struct listener *listener, struct connections *connections, struct logger *logger,
+                    char *message, size_t message_size);
 /* Nobody can connect any more. The memory goes when the loop has closed the handle. NULL is fine. */
 void listener_close(struct listener *listener);
 

@@ -46,8 +46,11 @@ static void line_puts(struct line *line, const char *text)
  * and what lies above U+10FFFF included). Never looks past the terminator, because that is no continuation byte. */
 static size_t utf8_size(const unsigned char *text)
 {
-    size_t size = text[0] < 0x80 ? 1 : text[0] >= 0xC2 && text[0] < 0xE0 ? 2 : text[0] >= 0xE0 && text[0] < 0xF0 ? 3
-                : text[0] >= 0xF0 && text[0] < 0xF5 ? 4 : 0;
+    size_t size = text[0] < 0x80                      ? 1
+                  : text[0] >= 0xC2 && text[0] < 0xE0 ? 2
+                  : text[0] >= 0xE0 && text[0] < 0xF0 ? 3
+                  : text[0] >= 0xF0 && text[0] < 0xF5 ? 4
+                                                      : 0;
     for (size_t i = 1; i < size; i++) {
         if ((text[i] & 0xC0) != 0x80) {
             return 0;
@@ -199,16 +202,17 @@ static void logger_write(struct logger *logger, enum logger_level level, const c
         all[count++] = LOGGER_NUMBER("lines_dropped", logger->dropped);
     }
     (void)clock_gettime(CLOCK_REALTIME, &wall); /* can not fail with this clock */
-    size_t size = logger_format(logger->format, (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000, level,
-                                event, all, count, line);
+    size_t size =
+        logger_format(logger->format, (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000, level,
+                      event, all, count, line);
     logger->dropped = 0;
     if (write(logger->fd, line, size) < 0) {
         logger->dropped++; /* nowhere to tell it but in the next line */
     }
 }
 
-void logger_event(struct logger *logger, enum logger_level level, const char *event, const struct logger_field *fields,
-                  size_t count)
+void logger_event(struct logger *logger, enum logger_level level, const char *event,
+                  const struct logger_field *fields, size_t count)
 {
     if (level <= logger->level) {
         logger_write(logger, level, event, fields, count, 0);
@@ -224,7 +228,8 @@ void logger_last(struct logger *logger, const char *event, const struct logger_f
 
 static bool key_character(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
 }
 
 /* Unquote the value that begins at `at` into `out` (never longer than its source). @return where it ended. */
@@ -277,7 +282,8 @@ static bool pair_take(const char **at, char **store, struct logger_field *ret_fi
     char *value = key + key_size + 1;
     *at = pair_value(*at + key_size + 1, value);
     *store = value + strlen(value) + 1;
-    *ret_field = pair_number(value, &ret_field->number) ? LOGGER_NUMBER(key, ret_field->number) : LOGGER_TEXT(key, value);
+    *ret_field = pair_number(value, &ret_field->number) ? LOGGER_NUMBER(key, ret_field->number)
+                                                        : LOGGER_TEXT(key, value);
     return true;
 }
 

@@ -14,7 +14,8 @@
 #include <stdint.h>
 
 enum {
-    LOGGER_LINE_BYTES_MAX = 4096,  /* newline included; PIPE_BUF, so that a line is written whole or not at all */
+    LOGGER_LINE_BYTES_MAX =
+        4096, /* newline included; PIPE_BUF, so that a line is written whole or not at all */
     LOGGER_VALUE_BYTES_MAX = 1024, /* of one value once escaped; the rest is cut off */
     LOGGER_FIELDS_MAX = 32,
 };
@@ -39,12 +40,12 @@ struct logger_field {
 #define LOGGER_NUMBER(key, value) ((struct logger_field){(key), NULL, (value)})
 
 /* Write one event; `event` is a short stable name. At least one field. */
-#define LOGGER_EVENT(logger, level, event, ...)                                \
+#define LOGGER_EVENT(logger, level, event, ...)                                    \
     logger_event((logger), (level), (event), (struct logger_field[]){__VA_ARGS__}, \
                  sizeof((struct logger_field[]){__VA_ARGS__}) / sizeof(struct logger_field))
 
-void logger_event(struct logger *logger, enum logger_level level, const char *event, const struct logger_field *fields,
-                  size_t count);
+void logger_event(struct logger *logger, enum logger_level level, const char *event,
+                  const struct logger_field *fields, size_t count);
 
 /* The same with fields that are text already, "key=value key=\"a value\" …"; what is no pair becomes the field msg. */
 void logger_pairs(struct logger *logger, enum logger_level level, const char *event, const char *pairs);

@@ -19,7 +19,7 @@ struct loop {
     uv_timer_t timer;
     unsigned handles; /* of the two above, not closed yet */
     struct loop_parts parts;
-    bool held;                /* T1: a poll that does not wait is under way; `held_at` is the time from before it */
+    bool held; /* T1: a poll that does not wait is under way; `held_at` is the time from before it */
     struct local_time held_at;
     struct local_time node_deadline;
 };
@@ -70,7 +70,8 @@ static void sleep_until(struct loop *loop, struct local_time until)
         (void)uv_timer_stop(&loop->timer); /* always 0 */
         return;
     }
-    (void)uv_timer_start(&loop->timer, on_timer, until.ms > now.ms ? until.ms - now.ms : 0, 0); /* fails only without callback */
+    (void)uv_timer_start(&loop->timer, on_timer, until.ms > now.ms ? until.ms - now.ms : 0,
+                         0); /* fails only without callback */
 }
 
 /* T1: take the time and poll without waiting. */

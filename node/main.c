@@ -10,6 +10,14 @@
 #include "node/node.h"
 #include "node/temporary.h"
 
+static void print_exits(void)
+{
+    (void)printf("| code | name | restart helps | what happened |\n| --- | --- | --- | --- |\n");
+#define X(name, code, restart, text) (void)printf("| %d | %s | %s | %s |\n", code, #name, #restart, text);
+    NODE_EXITS(X)
+#undef X
+}
+
 /* What needs no settings. @return whether that was all. */
 static bool print(enum config_action action)
 {
@@ -25,6 +33,9 @@ static bool print(enum config_action action)
         return true;
     case CONFIG_PRINT_TABLE:
         config_print_table(stdout);
+        return true;
+    case CONFIG_PRINT_EXITS:
+        print_exits();
         return true;
     case CONFIG_RUN:
     case CONFIG_CHECK:
@@ -61,7 +72,8 @@ static enum node_exit refuse(const struct config_errors *errors, struct logger *
     if (errors->count == 1) {
         (void)snprintf(why, sizeof(why), "%s", errors->text[0]);
     } else {
-        (void)snprintf(why, sizeof(why), "%u settings are wrong: see the lines above, or --check-config", errors->count);
+        (void)snprintf(why, sizeof(why), "%u settings are wrong: see the lines above, or --check-config",
+                       errors->count);
     }
     node_log_exit(logger, NODE_EXIT_SETTINGS, why);
     return NODE_EXIT_SETTINGS;
@@ -72,7 +84,8 @@ static enum node_exit run_temporary(struct config *config, struct logger *logger
 {
     char why[256];
     if (!temporary_directory_create(config->data_dir.text, sizeof(config->data_dir.text))) {
-        (void)snprintf(why, sizeof(why), "no temporary directory can be made: %s; set TMPDIR, or data-dir", strerror(errno));
+        (void)snprintf(why, sizeof(why), "no temporary directory can be made: %s; set TMPDIR, or data-dir",
+                       strerror(errno));
         node_log_exit(logger, NODE_EXIT_DATA_DIR, why);
         return NODE_EXIT_DATA_DIR;
     }

@@ -6,9 +6,11 @@
 #include "node/node.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -85,10 +87,11 @@ static enum node_exit directory_check(struct node *node)
     switch (metadata_load(node->disk, &metadata, node->message, sizeof(node->message))) {
     case METADATA_NONE:
         if (config->peers.count == 0 && !config->dev) {
-            (void)snprintf(node->message, sizeof(node->message),
-                           "%s is empty and there is no list of peers: for a new cluster give the same list to all its "
-                           "nodes, this one included; a cluster of one node has a list of one",
-                           config->data_dir.text);
+            (void)snprintf(
+                node->message, sizeof(node->message),
+                "%s is empty and there is no list of peers: for a new cluster give the same list to all its "
+                "nodes, this one included; a cluster of one node has a list of one",
+                config->data_dir.text);
             return NODE_EXIT_DATA;
         }
         return NODE_EXIT_OK;
@@ -116,14 +119,26 @@ static enum node_exit directory_check(struct node *node)
     return NODE_EXIT_OK;
 }
 
+/* Whether another process holds the directory: an exit code of its own, because waiting helps. */
+static bool directory_locked(const char *path)
+{
+    char name[CONFIG_TEXT_BYTES_MAX + 8];
+    (void)snprintf(name, sizeof(name), "%s/lock", path);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (fd >= 0) {
+        (void)close(fd); /* only looked at */
+    }
+    return locked;
+}
+
 static enum node_exit disk_open(struct node *node)
 {
     node->disk = disk_real_open(&node->uv, node->config->data_dir.text, node->message, sizeof(node->message));
     if (node->disk != NULL) {
         return NODE_EXIT_OK;
     }
-    /* disk_real.h promises these words. */
-    return strstr(node->message, "locked by process") != NULL ? NODE_EXIT_LOCKED : NODE_EXIT_DATA_DIR;
+    return directory_locked(node->config->data_dir.text) ? NODE_EXIT_LOCKED : NODE_EXIT_DATA_DIR;
 }
 
 static enum node_exit clients_open(struct node *node)
@@ -223,7 +238,8 @@ static enum node_exit replica_start(struct node *node)
     const struct replica_machine machine = core_machine(node->core);
     uint32_t seed = 0;
     if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
-        (void)snprintf(node->message, sizeof(node->message), "there is no randomness: getrandom: %s", strerror(errno));
+        (void)snprintf(node->message, sizeof(node->message), "there is no randomness: getrandom: %s",
+                       strerror(errno));
         return NODE_EXIT_INTERNAL;
     }
     if (config->dev) {
@@ -282,7 +298,8 @@ static void serve(struct node *node)
     };
     loop_start(node->loop, &parts);
     announce(node);
-    (void)uv_run(&node->uv, UV_RUN_DEFAULT); /* what it returns says only that handles are left, and they are */
+    (void)uv_run(&node->uv,
+                 UV_RUN_DEFAULT); /* what it returns says only that handles are left, and they are */
     loop_stop(node->loop);
 }
 

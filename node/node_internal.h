@@ -37,10 +37,10 @@ struct node {
     struct replica *replica; /* NULL before replica_open() returned: its callbacks may come earlier */
     enum node_phase phase;
     struct local_time phase_deadline;
-    bool serving;                            /* as of the last replica callback */
-    char client_address[300];                /* really listened on, with its port */
-    struct replica_member self;              /* --dev: the only member */
-    char message[NODE_MESSAGE_BYTES];        /* why a part could not be opened */
+    bool serving;                     /* as of the last replica callback */
+    char client_address[300];         /* really listened on, with its port */
+    struct replica_member self;       /* --dev: the only member */
+    char message[NODE_MESSAGE_BYTES]; /* why a part could not be opened */
 };
 
 /* node_seams.c: what the parts are given to reach each other. */

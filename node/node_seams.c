@@ -40,7 +40,9 @@ static void on_replica_fatal(void *ctx, const char *message)
 
 static void log_message(struct node *node, const char *event, int level, const char *message)
 {
-    enum logger_level checked = level < 0 ? LOGGER_ERROR : level > LOGGER_DEBUG ? LOGGER_DEBUG : (enum logger_level)level;
+    enum logger_level checked = level < 0              ? LOGGER_ERROR
+                                : level > LOGGER_DEBUG ? LOGGER_DEBUG
+                                                       : (enum logger_level)level;
     LOGGER_EVENT(node->logger, checked, event, LOGGER_TEXT("msg", message));
 }
 
@@ -94,11 +96,12 @@ struct peer_callbacks node_peer_callbacks(struct node *node)
 
 /* ---- the core calls the replica; before replica_open() has returned it can do nothing ---- */
 
-static bool to_propose(void *ctx, struct local_time now, const struct replica_command *commands, unsigned count,
-                       uint64_t *ret_first_index, uint64_t *ret_term)
+static bool to_propose(void *ctx, struct local_time now, const struct replica_command *commands,
+                       unsigned count, uint64_t *ret_first_index, uint64_t *ret_term)
 {
     struct node *node = ctx;
-    return node->replica != NULL && replica_propose(node->replica, now, commands, count, ret_first_index, ret_term);
+    return node->replica != NULL &&
+           replica_propose(node->replica, now, commands, count, ret_first_index, ret_term);
 }
 
 static bool to_read(void *ctx, struct local_time now, uint64_t read_id)
@@ -146,7 +149,9 @@ static void to_close(void *ctx, uint64_t connection, const char *why)
 static void to_log(void *ctx, int level, const char *event, const char *fields)
 {
     struct node *node = ctx;
-    enum logger_level checked = level < 0 ? LOGGER_ERROR : level > LOGGER_DEBUG ? LOGGER_DEBUG : (enum logger_level)level;
+    enum logger_level checked = level < 0              ? LOGGER_ERROR
+                                : level > LOGGER_DEBUG ? LOGGER_DEBUG
+                                                       : (enum logger_level)level;
     logger_pairs(node->logger, checked, event, fields);
 }
 
@@ -157,7 +162,8 @@ static void on_core_fatal(void *ctx, const char *message)
 
 struct core_output node_core_output(struct node *node)
 {
-    return (struct core_output){.ctx = node, .send = to_send, .close = to_close, .log = to_log, .fatal = on_core_fatal};
+    return (struct core_output){
+        .ctx = node, .send = to_send, .close = to_close, .log = to_log, .fatal = on_core_fatal};
 }
 
 /* ---- the connections call the core ---- */

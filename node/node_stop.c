@@ -41,7 +41,8 @@ static void phase_enter(struct node *node, enum node_phase phase, struct local_t
 static void leave(struct node *node, int signal_number)
 {
     struct local_time now = loop_now(node->loop);
-    LOGGER_EVENT(node->logger, LOGGER_INFO, "stopping", LOGGER_TEXT("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
+    LOGGER_EVENT(node->logger, LOGGER_INFO, "stopping",
+                 LOGGER_TEXT("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
     node_notify("STOPPING=1");
     listener_close(node->listener);
     node->listener = NULL;
@@ -53,12 +54,14 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct node *node = handle->data;
     if (number == SIGHUP) {
-        LOGGER_EVENT(node->logger, LOGGER_INFO, "signal_ignored", LOGGER_TEXT("signal", "SIGHUP"),
-                     LOGGER_TEXT("why", "the log is standard error, and settings are read at the start only"));
+        LOGGER_EVENT(
+            node->logger, LOGGER_INFO, "signal_ignored", LOGGER_TEXT("signal", "SIGHUP"),
+            LOGGER_TEXT("why", "the log is standard error, and settings are read at the start only"));
     } else if (node->phase == NODE_RUNNING) {
         leave(node, number);
     } else {
-        LOGGER_EVENT(node->logger, LOGGER_WARNING, "stopped", LOGGER_TEXT("why", "a second signal: it ends at once"));
+        LOGGER_EVENT(node->logger, LOGGER_WARNING, "stopped",
+                     LOGGER_TEXT("why", "a second signal: it ends at once"));
         _exit(128 + number);
     }
 }
@@ -98,9 +101,11 @@ static bool phase_over(struct node *node, struct local_time now, bool done)
 {
     if (!done && now.ms >= node->phase_deadline.ms) {
         LOGGER_EVENT(node->logger, LOGGER_WARNING, "stopping_slowly",
-                     LOGGER_TEXT("why", node->phase == NODE_LEAVING   ? "requests unanswered, or leadership not handed over"
-                                        : node->phase == NODE_CLOSING ? "clients do not read what is queued for them"
-                                                                      : "the disk does not finish"));
+                     LOGGER_TEXT("why", node->phase == NODE_LEAVING
+                                            ? "requests unanswered, or leadership not handed over"
+                                        : node->phase == NODE_CLOSING
+                                            ? "clients do not read what is queued for them"
+                                            : "the disk does not finish"));
         return true;
     }
     return done;
@@ -123,7 +128,8 @@ struct local_time node_turn(void *ctx, struct local_time now)
     bool done = connections_empty(node->connections) && replica_idle(node->replica);
     if (node->phase == NODE_FLUSHING && phase_over(node, now, done)) {
         if (!done) {
-            node_die(node, NODE_EXIT_REPLICA, "the disk did not finish what was begun; look at the machine's disk");
+            node_die(node, NODE_EXIT_REPLICA,
+                     "the disk did not finish what was begun; look at the machine's disk");
         }
         phase_enter(node, NODE_STOPPED, now, 0);
         uv_stop(&node->uv);

@@ -11,7 +11,8 @@ enum { OPEN_DIRECTORIES_MAX = 8 };
 bool temporary_directory_create(char *ret_path, size_t size)
 {
     const char *parent = getenv("TMPDIR");
-    int length = snprintf(ret_path, size, "%s/lockstep-dev-XXXXXX", parent != NULL && parent[0] != '\0' ? parent : "/tmp");
+    int length = snprintf(ret_path, size, "%s/lockstep-dev-XXXXXX",
+                          parent != NULL && parent[0] != '\0' ? parent : "/tmp");
     if (length < 0 || (size_t)length >= size) {
         errno = ENAMETOOLONG;
         return false;

@@ -91,11 +91,13 @@ static int set_up_with(unsigned count_max)
         .cluster_id = 17,
         .node_id = 3,
     };
-    const struct connections_handler handler = {fixture, now_of, on_opened, on_closed, on_receive, on_bad_frame};
+    const struct connections_handler handler = {fixture,   now_of,     on_opened,
+                                                on_closed, on_receive, on_bad_frame};
     fixture->connections = connections_create(&fixture->loop, &options, &handler, &fixture->logger);
     fixture->listener = listener_open(&fixture->loop, "127.0.0.1:0", message, sizeof(message));
     assert_non_null(fixture->listener);
-    assert_true(listener_start(fixture->listener, fixture->connections, &fixture->logger, message, sizeof(message)));
+    assert_true(
+        listener_start(fixture->listener, fixture->connections, &fixture->logger, message, sizeof(message)));
     return 0;
 }
 

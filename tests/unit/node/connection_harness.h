@@ -49,15 +49,15 @@ int tear_down(void **state);
 void turn(void);
 uint64_t real_ms(void);
 /* Take turns until `condition`, and fail if it does not come. */
-#define TURN_UNTIL(condition)                                        \
-    do {                                                             \
-        uint64_t until_ms = real_ms() + 20000;                       \
-        while (!(condition)) {                                       \
-            turn();                                                  \
-            if (real_ms() > until_ms) {                              \
-                fail_msg("never came: %s", #condition);              \
-            }                                                        \
-        }                                                            \
+#define TURN_UNTIL(condition)                           \
+    do {                                                \
+        uint64_t until_ms = real_ms() + 20000;          \
+        while (!(condition)) {                          \
+            turn();                                     \
+            if (real_ms() > until_ms) {                 \
+                fail_msg("never came: %s", #condition); \
+            }                                           \
+        }                                               \
     } while (false)
 
 /* A frame of `size` bytes of `fill`: the connections do not look inside. @return its size. */

@@ -126,7 +126,8 @@ const char *daemon_event(struct daemon *daemon, const char *text)
         char *begin = daemon->log + daemon->log_seen;
         char *newline = strchr(begin, '\n');
         if (newline != NULL) {
-            size_t size = (size_t)(newline - begin) < sizeof(line) - 1 ? (size_t)(newline - begin) : sizeof(line) - 1;
+            size_t size =
+                (size_t)(newline - begin) < sizeof(line) - 1 ? (size_t)(newline - begin) : sizeof(line) - 1;
             memcpy(line, begin, size);
             line[size] = '\0';
             daemon->log_seen = (size_t)(newline + 1 - daemon->log);
@@ -189,7 +190,8 @@ void assert_exit(const char *const *flags, int code, const char *last_line_part)
     struct daemon *daemon = daemon_start(flags);
     int actual = daemon_wait(daemon);
     if (actual != code || strstr(daemon_last_line(daemon), last_line_part) == NULL) {
-        fail_msg("exit code %d; expected %d and \"%s\" in the last line of:\n%s", actual, code, last_line_part, daemon->log);
+        fail_msg("exit code %d; expected %d and \"%s\" in the last line of:\n%s", actual, code,
+                 last_line_part, daemon->log);
     }
 }
 
@@ -240,8 +242,8 @@ static struct proto_bytes frame_wait(struct client *client, size_t *ret_size)
     uint64_t end = real_ms() + PATIENCE_MS;
     struct proto_bytes body;
     for (;;) {
-        enum proto_frame_result result = proto_frame_take(client->in.data, client->in.size, PROTO_FRAME_BODY_BYTES_MAX,
-                                                          &scratch, &body, ret_size);
+        enum proto_frame_result result = proto_frame_take(
+            client->in.data, client->in.size, PROTO_FRAME_BODY_BYTES_MAX, &scratch, &body, ret_size);
         if (result == PROTO_FRAME_OK) {
             return body;
         }
@@ -258,8 +260,8 @@ static struct proto_bytes frame_wait(struct client *client, size_t *ret_size)
 
 struct client *client_hello(const char *address, struct proto_hello_reply *ret_hello)
 {
-    const struct proto_hello_request hello = {.version_min = PROTO_VERSION_MIN, .version_max = PROTO_VERSION_MAX,
-                                              .agent = bytes_of("test")};
+    const struct proto_hello_request hello = {
+        .version_min = PROTO_VERSION_MIN, .version_max = PROTO_VERSION_MAX, .agent = bytes_of("test")};
     struct client *client = calloc(1, sizeof(*client));
     struct proto_buffer frame;
     struct proto_error error;
@@ -277,7 +279,8 @@ struct client *client_hello(const char *address, struct proto_hello_reply *ret_h
     frame_send(client->fd, &frame, begin);
     struct proto_bytes body = frame_wait(client, &size);
     assert_true(proto_decode_hello_reply(body, ret_hello, &error));
-    ret_hello->leader_address = ret_hello->detail = (struct proto_bytes){NULL, 0}; /* they go with the frame */
+    ret_hello->leader_address = ret_hello->detail =
+        (struct proto_bytes){NULL, 0}; /* they go with the frame */
     proto_buffer_consume(&client->in, size);
     return client;
 }
@@ -328,7 +331,8 @@ struct proto_reply client_call(struct client *client, struct proto_request reque
         uint64_t id = client_send(client, &request);
         struct proto_reply reply = client_reply(client);
         assert_int_equal(reply.id, id);
-        if ((reply.status != PROTO_STATUS_NOT_LEADER && reply.status != PROTO_STATUS_UNAVAILABLE) || real_ms() > end) {
+        if ((reply.status != PROTO_STATUS_NOT_LEADER && reply.status != PROTO_STATUS_UNAVAILABLE) ||
+            real_ms() > end) {
             return reply;
         }
     }

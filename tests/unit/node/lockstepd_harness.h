@@ -17,11 +17,11 @@
 enum { LOG_BYTES_MAX = 512 * 1024, FLAGS_MAX = 24 };
 
 struct daemon {
-    pid_t pid;               /* 0: not running */
-    int log_fd;              /* its standard error */
+    pid_t pid;                 /* 0: not running */
+    int log_fd;                /* its standard error */
     size_t log_size, log_seen; /* read so far; looked through by daemon_event() */
     char log[LOG_BYTES_MAX];
-    char listen[64];         /* of its event "started" */
+    char listen[64]; /* of its event "started" */
 };
 
 /* cmocka's: a directory for each test, removed at its end; daemons that still run are killed. */

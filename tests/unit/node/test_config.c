@@ -21,8 +21,8 @@ static void every_key_is_read_from_the_file(void **state)
     (void)state;
     for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         char text[256];
-        (void)snprintf(text, sizeof(text), "# a comment\n[%s]\n%s = %s\n", config_key_section((enum config_key)i),
-                       samples[i].name, samples[i].good);
+        (void)snprintf(text, sizeof(text), "# a comment\n[%s]\n%s = %s\n",
+                       config_key_section((enum config_key)i), samples[i].name, samples[i].good);
         read_text(text);
         assert_int_equal(errors.count, 0);
         assert_string_equal(value_of((enum config_key)i), samples[i].good);
@@ -40,7 +40,8 @@ static void every_key_is_read_from_the_environment(void **state)
         char other[] = "LOCKSTEP_OTHER=1";
         char *environment[] = {other, text, NULL};
         (void)reset(NULL);
-        (void)snprintf(text, sizeof(text), "%s=%s", config_key_variable((enum config_key)i, name), samples[i].good);
+        (void)snprintf(text, sizeof(text), "%s=%s", config_key_variable((enum config_key)i, name),
+                       samples[i].good);
         config_read_environment(&config, environment, &errors);
         assert_int_equal(errors.count, 0);
         assert_string_equal(value_of((enum config_key)i), samples[i].good);
@@ -82,8 +83,8 @@ static void every_bad_value_is_refused_by_name_with_what_is_allowed(void **state
         char quoted[128];
         (void)reset(NULL);
         (void)snprintf(before, sizeof(before), "%s", value_of((enum config_key)i));
-        assert_false(config_set(&config, (enum config_key)i, samples[i].bad, (struct config_origin){CONFIG_FLAG, 0},
-                                "here", &errors));
+        assert_false(config_set(&config, (enum config_key)i, samples[i].bad,
+                                (struct config_origin){CONFIG_FLAG, 0}, "here", &errors));
         assert_int_equal(errors.count, 1);
         (void)snprintf(quoted, sizeof(quoted), "here: \"%s\" ", samples[i].bad);
         assert_memory_equal(errors.text[0], quoted, strlen(quoted));
@@ -97,26 +98,48 @@ static void durations_and_sizes_need_a_whole_number_and_a_unit(void **state)
     static const struct {
         const char *text;
         uint64_t ms; /* 0: refused */
-    } durations[] = {{"500ms", 500}, {"30s", 30000}, {"5m", 300000}, {"0600s", 600000}, {"5", 0}, {"s", 0}, {"", 0}, {"5 s", 0}, {" 5s", 0}, {"5S", 0}, {"5sec", 0}, {"1m30s", 0}, {"0.5s", 0}, {"-5s", 0}, {"+5s", 0}, {"5us", 0}, {"99999999999999999999s", 0}, {"18446744073709552s", 0}};
+    } durations[] = {{"500ms", 500},
+                     {"30s", 30000},
+                     {"5m", 300000},
+                     {"0600s", 600000},
+                     {"5", 0},
+                     {"s", 0},
+                     {"", 0},
+                     {"5 s", 0},
+                     {" 5s", 0},
+                     {"5S", 0},
+                     {"5sec", 0},
+                     {"1m30s", 0},
+                     {"0.5s", 0},
+                     {"-5s", 0},
+                     {"+5s", 0},
+                     {"5us", 0},
+                     {"99999999999999999999s", 0},
+                     {"18446744073709552s", 0}};
     static const struct {
         const char *text;
         uint64_t bytes;
-    } sizes[] = {{"65536B", 65536}, {"64KiB", 65536}, {"16MiB", 16777216}, {"1TiB", 1099511627776}, {"64K", 0}, {"64KB", 0}, {"64kib", 0}, {"65536", 0}, {"0x10000B", 0}, {"16777217TiB", 0}};
+    } sizes[] = {{"65536B", 65536}, {"64KiB", 65536},  {"16MiB", 16777216}, {"1TiB", 1099511627776},
+                 {"64K", 0},        {"64KB", 0},       {"64kib", 0},        {"65536", 0},
+                 {"0x10000B", 0},   {"16777217TiB", 0}};
     (void)state;
     for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++) {
         config.shutdown_timeout = 0;
-        bool ok = config_set(&config, CONFIG_KEY_shutdown_timeout, durations[i].text, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors);
+        bool ok = config_set(&config, CONFIG_KEY_shutdown_timeout, durations[i].text,
+                             (struct config_origin){CONFIG_FLAG, 0}, "x", &errors);
         assert_int_equal(ok, durations[i].ms != 0);
         assert_int_equal(config.shutdown_timeout, durations[i].ms);
     }
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         config.snapshot_after = 0;
-        bool ok = config_set(&config, CONFIG_KEY_snapshot_after, sizes[i].text, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors);
+        bool ok = config_set(&config, CONFIG_KEY_snapshot_after, sizes[i].text,
+                             (struct config_origin){CONFIG_FLAG, 0}, "x", &errors);
         assert_int_equal(ok, sizes[i].bytes != 0);
         assert_int_equal(config.snapshot_after, sizes[i].bytes);
     }
     errors.count = 0;
-    (void)config_set(&config, CONFIG_KEY_election_timeout, "61s", (struct config_origin){CONFIG_FLAG, 0}, "--election-timeout", &errors);
+    (void)config_set(&config, CONFIG_KEY_election_timeout, "61s", (struct config_origin){CONFIG_FLAG, 0},
+                     "--election-timeout", &errors);
     assert_string_equal(errors.text[0], "--election-timeout: \"61s\" is more than 1m; allowed: 50ms to 1m");
 }
 
@@ -175,8 +198,8 @@ static void a_bad_list_of_peers_is_refused_by_what_is_wrong(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         (void)reset(NULL);
-        assert_false(config_set(&config, CONFIG_KEY_peers, cases[i].peers, (struct config_origin){CONFIG_FLAG, 0},
-                                "--peers", &errors));
+        assert_false(config_set(&config, CONFIG_KEY_peers, cases[i].peers,
+                                (struct config_origin){CONFIG_FLAG, 0}, "--peers", &errors));
         if (strstr(errors.text[0], cases[i].why) == NULL) {
             fail_msg("%s: %s", cases[i].peers, errors.text[0]);
         }
@@ -188,7 +211,8 @@ static void a_bad_list_of_peers_is_refused_by_what_is_wrong(void **state)
         (void)snprintf(many + used, sizeof(many) - used, "%s%d=h%d:1/h%d:2", id == 1 ? "" : ",", id, id, id);
     }
     (void)reset(NULL);
-    assert_false(config_set(&config, CONFIG_KEY_peers, many, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors));
+    assert_false(
+        config_set(&config, CONFIG_KEY_peers, many, (struct config_origin){CONFIG_FLAG, 0}, "x", &errors));
     assert_non_null(strstr(errors.text[0], "more than 15 nodes"));
 }
 
@@ -253,7 +277,7 @@ static void unknown_flags_variables_and_arguments_are_named(void **state)
         {"--listen", "--listen needs a value"},
         {"--dev=1", "--dev takes no value"},
         {"start", "\"start\" is no flag, and lockstepd takes nothing else; see lockstepd --help"},
-        {"--print=all", "--print: \"all\" is nothing to print; allowed: sample or table"},
+        {"--print=all", "--print: \"all\" is nothing to print; allowed: sample, table or exits"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -261,7 +285,8 @@ static void unknown_flags_variables_and_arguments_are_named(void **state)
         assert_int_equal(errors.count, 1);
         assert_string_equal(errors.text[0], cases[i].error);
     }
-    (void)load((const char *const[]){"-ab", "--dev", "--no-such", "here", "--heartbeat=x", "--log-level", "debug", NULL},
+    (void)load((const char *const[]){"-ab", "--dev", "--no-such", "here", "--heartbeat=x", "--log-level",
+                                     "debug", NULL},
                no_environment);
     assert_int_equal(errors.count, 4);
     assert_true(config.dev);
@@ -270,7 +295,8 @@ static void unknown_flags_variables_and_arguments_are_named(void **state)
     char *environment[] = {variable, NULL};
     (void)load((const char *const[]){"--dev", NULL}, environment);
     assert_int_equal(errors.count, 1);
-    assert_string_equal(errors.text[0], "there is no environment variable \"LOCKSTEPD_NO_SUCH\"; see lockstepd --help");
+    assert_string_equal(errors.text[0],
+                        "there is no environment variable \"LOCKSTEPD_NO_SUCH\"; see lockstepd --help");
 }
 
 static void what_is_required_is_asked_for(void **state)
@@ -278,8 +304,9 @@ static void what_is_required_is_asked_for(void **state)
     (void)state;
     (void)load((const char *const[]){NULL}, no_environment);
     assert_int_equal(errors.count, 3);
-    assert_non_null(strstr(errors.text[0], "node-id is not set: write it in section [node] of the file, as --node-id or "
-                                           "as LOCKSTEPD_NODE_ID"));
+    assert_non_null(strstr(errors.text[0],
+                           "node-id is not set: write it in section [node] of the file, as --node-id or "
+                           "as LOCKSTEPD_NODE_ID"));
     assert_non_null(strstr(errors.text[1], "cluster is not set"));
     assert_non_null(strstr(errors.text[2], "data-dir is not set"));
     (void)load((const char *const[]){"--node-id=1", "--cluster=c", "--data-dir=/d", NULL}, no_environment);
@@ -290,16 +317,20 @@ static void settings_that_contradict_each_other_are_refused(void **state)
 {
     (void)state;
     (void)load((const char *const[]){"--dev", "--election-timeout=200ms", NULL}, no_environment);
-    assert_string_equal(errors.text[0], "heartbeat: 100ms is more than a third of election-timeout, 200ms; allowed: at "
-                                        "most 66ms, or a longer election-timeout");
+    assert_string_equal(errors.text[0],
+                        "heartbeat: 100ms is more than a third of election-timeout, 200ms; allowed: at "
+                        "most 66ms, or a longer election-timeout");
     (void)load((const char *const[]){"--dev", "--client-heartbeat=30s", NULL}, no_environment);
-    assert_non_null(strstr(errors.text[0], "idle-timeout: 60000ms is less than three times client-heartbeat, 30000ms"));
+    assert_non_null(
+        strstr(errors.text[0], "idle-timeout: 60000ms is less than three times client-heartbeat, 30000ms"));
     const char *const base[] = {"--node-id=1", "--cluster=c", "--data-dir=/d"};
     (void)load((const char *const[]){base[0], base[1], base[2], "--peers=2=a:1/a:2", NULL}, no_environment);
     assert_non_null(strstr(errors.text[0], "--peers: this node, 1, is not in the list"));
-    (void)load((const char *const[]){base[0], base[1], base[2], "--peer-listen=127.0.0.1:0", NULL}, no_environment);
+    (void)load((const char *const[]){base[0], base[1], base[2], "--peer-listen=127.0.0.1:0", NULL},
+               no_environment);
     assert_non_null(strstr(errors.text[0], "--peer-listen: port 0 is for --dev only"));
-    (void)load((const char *const[]){base[0], base[1], base[2], "--peer-listen=127.0.0.1:7400", NULL}, no_environment);
+    (void)load((const char *const[]){base[0], base[1], base[2], "--peer-listen=127.0.0.1:7400", NULL},
+               no_environment);
     assert_non_null(strstr(errors.text[0], "is the address for clients already"));
     (void)load((const char *const[]){"--dev", "--peers=1=a:1/a:2", NULL}, no_environment);
     assert_non_null(strstr(errors.text[0], "--peers: a node of --dev is alone"));
@@ -324,8 +355,10 @@ static void actions_are_read_from_flags(void **state)
     assert_int_equal(load((const char *const[]){"--help", NULL}, no_environment), CONFIG_HELP);
     assert_int_equal(load((const char *const[]){"--version", NULL}, no_environment), CONFIG_VERSION);
     assert_int_equal(load((const char *const[]){"--check-config", NULL}, no_environment), CONFIG_CHECK);
-    assert_int_equal(load((const char *const[]){"--print=sample", NULL}, no_environment), CONFIG_PRINT_SAMPLE);
+    assert_int_equal(load((const char *const[]){"--print=sample", NULL}, no_environment),
+                     CONFIG_PRINT_SAMPLE);
     assert_int_equal(load((const char *const[]){"--print=table", NULL}, no_environment), CONFIG_PRINT_TABLE);
+    assert_int_equal(load((const char *const[]){"--print=exits", NULL}, no_environment), CONFIG_PRINT_EXITS);
 }
 
 static void more_mistakes_than_are_kept_are_counted(void **state)

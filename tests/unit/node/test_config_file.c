@@ -18,16 +18,19 @@ static void assert_file_error(const char *text, const char *tail)
 static void mistakes_in_a_file_are_named_with_their_line(void **state)
 {
     (void)state;
-    assert_file_error("[node]\n\nnode-idd = 1\n", ":3: there is no setting \"node-idd\"; see lockstepd --help");
+    assert_file_error("[node]\n\nnode-idd = 1\n",
+                      ":3: there is no setting \"node-idd\"; see lockstepd --help");
     assert_file_error("node-id = 1\n", ":1: node-id stands before any section; it belongs under [node]");
-    assert_file_error("[nodes]\nnode-id = 1\n", ":2: there is no section [nodes]; node-id belongs under [node]");
+    assert_file_error("[nodes]\nnode-id = 1\n",
+                      ":2: there is no section [nodes]; node-id belongs under [node]");
     assert_file_error("[log]\nnode-id = 1\n", ":2: node-id stands under [log]; it belongs under [node]");
     assert_file_error("[node]\nnode-id = 1\nnode-id = 2\n", ":3: node-id was given in line 2 already");
     assert_file_error("[node]\nnode-id = one\n",
                       ":2: node-id: \"one\" is no whole number; allowed: 1 to 9223372036854775807");
     assert_file_error("[node]\nnode-id\n",
                       ":2: this is no line of a settings file; allowed: [section], key = value, # comment");
-    assert_file_error("[node\n", ":1: this is no line of a settings file; allowed: [section], key = value, # comment");
+    assert_file_error("[node\n",
+                      ":1: this is no line of a settings file; allowed: [section], key = value, # comment");
     assert_file_error("[node]\ndata-dir = /a\n /b\n",
                       ":3: an indented line continues the value before it, and data-dir has only one line");
 }
@@ -70,8 +73,8 @@ static void printed_settings_read_back_as_the_same(void **state)
     struct config before;
     (void)state;
     for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
-        assert_true(config_set(&config, (enum config_key)i, samples[i].good, (struct config_origin){CONFIG_FLAG, 0}, "x",
-                               &errors));
+        assert_true(config_set(&config, (enum config_key)i, samples[i].good,
+                               (struct config_origin){CONFIG_FLAG, 0}, "x", &errors));
     }
     before = config;
     FILE *file = fopen(path, "we");
@@ -83,7 +86,8 @@ static void printed_settings_read_back_as_the_same(void **state)
     assert_int_equal(errors.count, 0);
     for (unsigned i = 0; i < CONFIG_KEYS_COUNT; i++) {
         char expected[8192];
-        (void)snprintf(expected, sizeof(expected), "%s", config_value_text(&before, (enum config_key)i, expected, sizeof(expected)));
+        (void)snprintf(expected, sizeof(expected), "%s",
+                       config_value_text(&before, (enum config_key)i, expected, sizeof(expected)));
         assert_string_equal(value_of((enum config_key)i), samples[i].good);
         assert_int_equal(config.origins[i].source, CONFIG_FILE);
     }
@@ -124,7 +128,8 @@ static void the_sample_file_is_up_to_date_and_holds_only_comments(void **state)
     char *deployed = calloc(1, strlen(sample) + 2);
     (void)state;
     assert_non_null(deployed);
-    (void)snprintf(sample_path, sizeof(sample_path), "%s/deploy/lockstepd.conf", source != NULL ? source : ".");
+    (void)snprintf(sample_path, sizeof(sample_path), "%s/deploy/lockstepd.conf",
+                   source != NULL ? source : ".");
     FILE *file = fopen(sample_path, "re");
     assert_non_null(file);
     (void)fread(deployed, 1, strlen(sample) + 1, file);

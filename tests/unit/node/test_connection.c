@@ -59,7 +59,8 @@ static void a_huge_length_is_refused_by_its_four_bytes(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        static const uint8_t heads[3][4] = {{0xFF, 0xFF, 0xFF, 0xFF}, {0x00, 0x00, 0x00, 0x80}, {0x00, 0x00, 0x00, 0x00}};
+        static const uint8_t heads[3][4] = {
+            {0xFF, 0xFF, 0xFF, 0xFF}, {0x00, 0x00, 0x00, 0x80}, {0x00, 0x00, 0x00, 0x00}};
         int fd = client_open();
         client_send(fd, heads[i], 4);
         TURN_UNTIL(fixture->record.bad == i + 1);

@@ -173,7 +173,8 @@ static void one_connection_too_many_hears_overloaded(void **state)
     ssize_t size = client_read_all(second, got, sizeof(got));
     assert_true(size > 0);
     proto_buffer_init(&scratch, sizeof(got));
-    assert_int_equal(proto_frame_take(got, (size_t)size, sizeof(got), &scratch, &body, &taken), PROTO_FRAME_OK);
+    assert_int_equal(proto_frame_take(got, (size_t)size, sizeof(got), &scratch, &body, &taken),
+                     PROTO_FRAME_OK);
     assert_int_equal(taken, size);
     assert_true(proto_decode_hello_reply(body, &hello, &error));
     assert_int_equal(hello.status, PROTO_STATUS_OVERLOADED);

@@ -77,8 +77,9 @@ static void a_node_stops_with_clients_connected(void **state)
         clients[i] = client_hello(daemon->listen, &hello);
         clients[i]->secret[0] = (uint8_t)i;
         client_open_session(clients[i], 10000);
-        struct proto_request waiting = {.kind = PROTO_LOCK_ACQUIRE,
-                                        .body.lock_acquire = {.key = bytes_of("k"), .wait_ms = PROTO_WAIT_FOREVER}};
+        struct proto_request waiting = {
+            .kind = PROTO_LOCK_ACQUIRE,
+            .body.lock_acquire = {.key = bytes_of("k"), .wait_ms = PROTO_WAIT_FOREVER}};
         (void)client_send(clients[i], &waiting);
     }
     (void)client_reply(clients[0]);
@@ -144,7 +145,8 @@ static void garbage_does_not_disturb_other_clients(void **state)
 static void a_frame_that_is_never_finished_ends_its_connection(void **state)
 {
     (void)state;
-    struct daemon *daemon = daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--frame-timeout=200ms", NULL});
+    struct daemon *daemon =
+        daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--frame-timeout=200ms", NULL});
     int fd = socket_connect(daemon->listen);
     assert_int_equal(send(fd, (const uint8_t[]){100, 0, 0, 0, 0, 1}, 6, MSG_NOSIGNAL), 6);
     assert_true(socket_closed(fd));
@@ -156,7 +158,8 @@ static void a_frame_that_is_never_finished_ends_its_connection(void **state)
 static void a_client_that_says_nothing_is_closed(void **state)
 {
     (void)state;
-    struct daemon *daemon = daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--hello-timeout=200ms", NULL});
+    struct daemon *daemon =
+        daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--hello-timeout=200ms", NULL});
     int fd = socket_connect(daemon->listen);
     assert_true(socket_closed(fd));
     (void)close(fd);
@@ -167,7 +170,8 @@ static void one_connection_too_many_is_told_so(void **state)
 {
     struct proto_hello_reply hello;
     (void)state;
-    struct daemon *daemon = daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--connections-max=1", NULL});
+    struct daemon *daemon =
+        daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--connections-max=1", NULL});
     struct client *first = client_hello(daemon->listen, &hello);
     assert_int_equal(hello.status, PROTO_STATUS_OK);
     struct client *second = client_hello(daemon->listen, &hello);
@@ -237,7 +241,8 @@ static void a_client_that_renewed_in_time_outlives_a_stopped_server(void **state
 static void each_line_of_a_json_log_is_an_object(void **state)
 {
     (void)state;
-    struct daemon *daemon = daemon_start((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--log-format=json", NULL});
+    struct daemon *daemon =
+        daemon_start((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--log-format=json", NULL});
     (void)daemon_event(daemon, "\"event\":\"started\"");
     daemon_signal(daemon, SIGTERM);
     assert_int_equal(daemon_wait(daemon), 0);

@@ -25,14 +25,16 @@ static int set_up(void **state)
 /* A node that has been: its directory is made, and it has stopped. */
 static void node_make(const char *cluster)
 {
-    struct daemon *daemon = daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", cluster, data_dir_flag, NULL});
+    struct daemon *daemon =
+        daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", cluster, data_dir_flag, NULL});
     daemon_signal(daemon, SIGTERM);
     assert_int_equal(daemon_wait(daemon), 0);
 }
 
 static void help_and_version_are_printed(void **state)
 {
-    static const char *const flags[] = {"--help", "--version", "--print=sample", "--print=table"};
+    static const char *const flags[] = {"--help", "--version", "--print=sample", "--print=table",
+                                        "--print=exits"};
     (void)state;
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         struct daemon *daemon = daemon_start((const char *const[]){flags[i], NULL});
@@ -47,7 +49,8 @@ static void wrong_settings_are_2(void **state)
     assert_exit((const char *const[]){"--dev", "--heartbeat=soon", NULL}, 2,
                 "event=exit code=2 name=SETTINGS why=\"--heartbeat: \\\"soon\\\" is no duration");
     assert_exit((const char *const[]){NULL}, 2, "3 settings are wrong: see the lines above");
-    assert_exit((const char *const[]){"--no-such-flag", "--dev", NULL}, 2, "there is no flag \\\"--no-such-flag\\\"");
+    assert_exit((const char *const[]){"--no-such-flag", "--dev", NULL}, 2,
+                "there is no flag \\\"--no-such-flag\\\"");
     assert_exit((const char *const[]){"--config=/nonexistent", "--dev", NULL}, 2, "the file can not be read");
     assert_exit((const char *const[]){"--check-config", NULL}, 2, "lockstepd: 3 wrong in the settings");
     assert_exit((const char *const[]){"--check-config", "--dev", NULL}, 0, "");
@@ -59,10 +62,13 @@ static void a_port_that_is_taken_is_3(void **state)
     (void)state;
     struct daemon *daemon = daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", NULL});
     (void)snprintf(listen, sizeof(listen), "--listen=%s", daemon->listen);
-    assert_exit((const char *const[]){"--dev", listen, NULL}, 3, "address already in use: another process listens there; stop it");
+    assert_exit((const char *const[]){"--dev", listen, NULL}, 3,
+                "address already in use: another process listens there; stop it");
     (void)snprintf(listen, sizeof(listen), "--peer-listen=%s", daemon->listen);
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", listen, NULL}, 3, "event=exit code=3 name=ADDRESS");
-    assert_exit((const char *const[]){"--dev", "--listen=192.0.2.1:7400", NULL}, 3, "this machine does not have that address");
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", listen, NULL}, 3,
+                "event=exit code=3 name=ADDRESS");
+    assert_exit((const char *const[]){"--dev", "--listen=192.0.2.1:7400", NULL}, 3,
+                "this machine does not have that address");
     daemon_signal(daemon, SIGTERM);
     assert_int_equal(daemon_wait(daemon), 0);
 }
@@ -72,11 +78,13 @@ static void a_directory_that_can_not_be_made_is_4(void **state)
     char flag[160];
     (void)state;
     (void)snprintf(flag, sizeof(flag), "--data-dir=%s/no/such/parent", directory);
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", flag, NULL}, 4, "event=exit code=4 name=DATA_DIR");
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", flag, NULL}, 4,
+                "event=exit code=4 name=DATA_DIR");
     int fd = open(data_dir, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 4, "event=exit code=4 name=DATA_DIR");
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 4,
+                "event=exit code=4 name=DATA_DIR");
 }
 
 static void a_directory_that_is_not_writable_is_4(void **state)
@@ -86,14 +94,16 @@ static void a_directory_that_is_not_writable_is_4(void **state)
         skip(); /* root may write anywhere */
     }
     assert_int_equal(mkdir(data_dir, 0500), 0);
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 4, "event=exit code=4 name=DATA_DIR");
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 4,
+                "event=exit code=4 name=DATA_DIR");
 }
 
 static void a_directory_in_use_is_5(void **state)
 {
     char pid[32];
     (void)state;
-    struct daemon *daemon = daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL});
+    struct daemon *daemon =
+        daemon_serve((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL});
     (void)snprintf(pid, sizeof(pid), "process %d", (int)daemon->pid);
     assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 5, pid);
     daemon_signal(daemon, SIGKILL); /* the lock goes with the process, however it ends */
@@ -105,19 +115,22 @@ static void a_directory_of_another_cluster_or_node_is_6(void **state)
 {
     (void)state;
     node_make("--cluster=blue");
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--cluster=green", data_dir_flag, NULL}, 6,
-                "belongs to a node of cluster a9d131d3cc362513, and cluster green is");
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--cluster=blue", "--node-id=2", data_dir_flag, NULL}, 6,
-                "belongs to node 1, and this is node 2");
+    assert_exit(
+        (const char *const[]){"--dev", "--listen=127.0.0.1:0", "--cluster=green", data_dir_flag, NULL}, 6,
+        "belongs to a node of cluster a9d131d3cc362513, and cluster green is");
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--cluster=blue", "--node-id=2",
+                                      data_dir_flag, NULL},
+                6, "belongs to node 1, and this is node 2");
     node_make("--cluster=blue");
 }
 
 static void an_empty_directory_without_peers_is_7(void **state)
 {
     (void)state;
-    assert_exit((const char *const[]){"--node-id=1", "--cluster=c", "--listen=127.0.0.1:0", "--peer-listen=127.0.0.1:7509",
-                                      data_dir_flag, NULL},
-                7, "is empty and there is no list of peers: for a new cluster give the same list to all its nodes");
+    assert_exit(
+        (const char *const[]){"--node-id=1", "--cluster=c", "--listen=127.0.0.1:0",
+                              "--peer-listen=127.0.0.1:7509", data_dir_flag, NULL},
+        7, "is empty and there is no list of peers: for a new cluster give the same list to all its nodes");
 }
 
 /* Flip a byte in each record of every file below `path`. */
@@ -152,7 +165,8 @@ static void corrupt_data_is_7(void **state)
     (void)state;
     node_make("--cluster=dev");
     spoil_all(data_dir);
-    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 7, "event=exit code=7 name=DATA");
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 7,
+                "event=exit code=7 name=DATA");
 }
 
 static void the_last_line_is_json_where_the_log_is(void **state)

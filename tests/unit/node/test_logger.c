@@ -38,7 +38,8 @@ static const char *format_one(enum logger_format form, const char *value)
 
 static void a_line_has_time_level_event_and_fields(void **state)
 {
-    const struct logger_field fields[] = {LOGGER_NUMBER("node", UINT64_MAX), LOGGER_TEXT("listen", "127.0.0.1:7400")};
+    const struct logger_field fields[] = {LOGGER_NUMBER("node", UINT64_MAX),
+                                          LOGGER_TEXT("listen", "127.0.0.1:7400")};
     (void)state;
     assert_string_equal(format(LOGGER_LOGFMT, fields, 2),
                         "ts=2025-03-01T12:00:00.007Z level=info event=something node=18446744073709551615 "
@@ -64,7 +65,9 @@ static void a_value_can_begin_neither_a_line_nor_a_field(void **state)
         {"cr\rtab\t", "\"cr\\rtab\\t\""},
         {"\x1b[31mred", "\"\\u001b[31mred\""},
         {"\x7f", "\"\\u007f\""},
-        {"\xc2\x9b" "31m", "\"\\u009b31m\""},
+        {"\xc2\x9b"
+         "31m",
+         "\"\\u009b31m\""},
         {"\xc3\xa9t\xc3\xa9", "\"\xc3\xa9t\xc3\xa9\""},
         {"\xf0\x9f\x94\x92", "\"\xf0\x9f\x94\x92\""},
         {"\xff\xfe", "\"\\ufffd\\ufffd\""},
@@ -75,8 +78,8 @@ static void a_value_can_begin_neither_a_line_nor_a_field(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char expected[256];
-        (void)snprintf(expected, sizeof(expected), "ts=2025-03-01T12:00:00.007Z level=info event=something k=%s\n",
-                       cases[i].logfmt);
+        (void)snprintf(expected, sizeof(expected),
+                       "ts=2025-03-01T12:00:00.007Z level=info event=something k=%s\n", cases[i].logfmt);
         assert_string_equal(format_one(LOGGER_LOGFMT, cases[i].value), expected);
     }
 }
@@ -188,7 +191,8 @@ static void pairs_become_fields_in_either_format(void **state)
     } cases[] = {
         {"", "event=e\n", "\"event\":\"e\"}\n"},
         {"a=1 b=two", "event=e a=1 b=two\n", "\"event\":\"e\",\"a\":1,\"b\":\"two\"}\n"},
-        {"a=\"x y\"  b=\"q\\\"r\\\\\"", "event=e a=\"x y\" b=\"q\\\"r\\\\\"\n", "\"a\":\"x y\",\"b\":\"q\\\"r\\\\\"}\n"},
+        {"a=\"x y\"  b=\"q\\\"r\\\\\"", "event=e a=\"x y\" b=\"q\\\"r\\\\\"\n",
+         "\"a\":\"x y\",\"b\":\"q\\\"r\\\\\"}\n"},
         {"a=", "event=e a=\"\"\n", "\"a\":\"\"}\n"},
         {"a=007", "event=e a=007\n", "\"a\":\"007\"}\n"},
         {"a=1 no pair here", "event=e a=1 msg=\"no pair here\"\n", "\"a\":1,\"msg\":\"no pair here\"}\n"},
