@@ -191,9 +191,13 @@ static bool open_store(struct replica *replica, struct failure *failure)
         .cluster_id = config->cluster_id,
     };
     struct log_callbacks callbacks = {.durable = replica_log_durable, .failed = replica_log_failed, .ctx = replica};
+    failure->message[0] = 0;
     replica->snapshots = snapshots_open(replica->disk, config->cluster_id, failure->message, failure->size);
     if (replica->snapshots == NULL) {
         return false;
+    }
+    if (failure->message[0] != 0) {
+        replica_log(replica, 0, "%s", failure->message); /* The newest is bad; whether an older one does is seen below. */
     }
     const struct snapshot_info *newest = snapshots_newest(replica->snapshots);
     uint64_t snapshot_index = newest == NULL ? 0 : newest->index;
@@ -268,19 +272,21 @@ static bool restore_machine(struct replica *replica, struct failure *failure)
 
 /* ---- first start ---- */
 
-static bool bootstrap(struct replica *replica, const struct replica_config *config, bool fresh, struct failure *failure)
+/* A fresh directory becomes ours before anything else is made in it: a log without metadata is damage. */
+static bool claim(struct replica *replica, const struct replica_config *config, bool fresh, struct failure *failure)
 {
-    bool empty = log_is_empty(replica) && snapshots_newest(replica->snapshots) == NULL;
-    if (fresh && !empty) {
-        return fail(failure, "the directory has a log or a snapshot and no metadata: it is damaged; restore it");
-    }
-    if (!fresh && empty && replica->metadata.formed) {
-        return fail(failure, "the log of this node is gone: its directory is damaged; restore it");
-    }
-    if (!empty) {
+    return !fresh || (check_bootstrap(config, failure) && make_metadata(replica, failure));
+}
+
+static bool bootstrap(struct replica *replica, const struct replica_config *config, struct failure *failure)
+{
+    if (!log_is_empty(replica) || snapshots_newest(replica->snapshots) != NULL) {
         return true;
     }
-    if (!check_bootstrap(config, failure) || (fresh && !make_metadata(replica, failure))) {
+    if (replica->metadata.formed) {
+        return fail(failure, "the log of this node is gone: its directory is damaged; restore it");
+    }
+    if (!check_bootstrap(config, failure)) {
         return false;
     }
     struct log_entry *entry = bootstrap_entry(config);
@@ -436,9 +442,10 @@ void replica_start_if_ready(struct replica *replica)
 static bool open_directory(struct replica *replica, const struct replica_config *config, struct failure *failure)
 {
     bool fresh;
-    return load_metadata(replica, &fresh, failure) && open_store(replica, failure) &&
-           fit_log_to_snapshot(replica, failure) && bootstrap(replica, config, fresh, failure) &&
-           first_entry_fits(replica, failure) && restore_machine(replica, failure);
+    return load_metadata(replica, &fresh, failure) && claim(replica, config, fresh, failure) &&
+           open_store(replica, failure) && fit_log_to_snapshot(replica, failure) &&
+           bootstrap(replica, config, failure) && first_entry_fits(replica, failure) &&
+           restore_machine(replica, failure);
 }
 
 static void release_entry(void *owner)
@@ -479,9 +486,7 @@ struct replica *replica_open(const struct replica_config *config, struct disk *d
 
 bool replica_idle(const struct replica *replica)
 {
-    enum incoming_phase incoming = replica->incoming.phase;
-    return log_idle(replica->log) && replica->take.phase != TAKE_FINISHING && incoming != INCOMING_FINISHING &&
-           incoming != INCOMING_RESTORING;
+    return log_idle(replica->log) && snapshots_idle(replica->snapshots);
 }
 
 void replica_close(struct replica *replica)
