@@ -67,7 +67,8 @@ bool proto_buffer_append(struct proto_buffer *buffer, const void *data, size_t s
     if (size == 0) {
         return !buffer->failed;
     }
-    uint8_t *room = proto_buffer_reserve(buffer, size);
+    bool fits = size <= buffer->capacity - buffer->size && !buffer->failed; /* nearly always: no call */
+    uint8_t *room = fits ? buffer->data + buffer->size : proto_buffer_reserve(buffer, size);
     if (room == NULL) {
         return false;
     }
