@@ -8,7 +8,8 @@
  *       digest, else BAD_SECRET; the request id lies above the floor, else STALE_REQUEST; the window does not know
  *       it, else the remembered answer is given again with the time of its execution (REQUEST_REUSED if it was another
  *       operation; FSM_QUEUED if it still waits); the floor rises; the window has room, else WINDOW_FULL.
- *       Then it is executed, and its answer remembered. What is refused on the way is not remembered.
+ *       Then it is executed, and its answer remembered. What is refused on the way is not remembered, nor is
+ *       LIMIT_REACHED.
  *   R5  Each command has exactly one effect FSM_REPLY or FSM_QUEUED. */
 #include "raft_fsm/state.h"
 
@@ -93,7 +94,9 @@ static void execute_once(struct fsm *fsm, struct call *call)
         session->last_request_id = command->request_id;
     }
     execute(fsm, call, &answer);
-    if (command->kind != PROTO_SESSION_CLOSE) { /* which leaves nothing that could remember */
+    /* A close leaves nothing that could remember. What was refused for a bound of the state did not happen, and may
+     * under the same id once there is room: the client asks again (status.h). */
+    if (command->kind != PROTO_SESSION_CLOSE && answer.status != PROTO_STATUS_LIMIT_REACHED) {
         fsm_history_remember(fsm, session, command->request_id, &answer, fsm->time_ms);
     }
     if (answer.status == PROTO_STATUS_QUEUED) {

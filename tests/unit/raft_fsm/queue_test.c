@@ -203,6 +203,19 @@ static void the_queue_is_bounded_by_name(void **state)
     assert_int_equal(reply->status, PROTO_STATUS_LIMIT_REACHED);
     assert_true(reply->body.refusal.retry_after_ms > 0);
     assert_true(reply->body.refusal.detail.size > 0);
+
+    /* R4: it did not happen, so the same id may once there is room; else the client would ask in vain for ever. */
+    f->time_ms += 500000;
+    entry_begin(f);
+    entry_apply(f);
+    for (unsigned i = 0; i < FSM_WAITERS_PER_LOCK_MAX / FSM_EXPIRIES_PER_ENTRY; i++) {
+        entry_begin(f);
+        entry_apply(f);
+    }
+    entry_begin(f);
+    entry_add(f, &command);
+    entry_apply(f);
+    assert_int_equal(effects_of(f, FSM_QUEUED), 1);
 }
 
 /* G4: a crowd of shared waiters is granted over several entries, none lost, none twice, none overtaken. */
