@@ -180,7 +180,7 @@ void log_segments_trim(struct log *log);
 void log_segment_append(struct log *log, struct log_segment *segment); /* to the list, as current */
 
 /* ---- log_watermark.c ---- */
-enum log_watermark_state { LOG_WATERMARK_VALID, LOG_WATERMARK_MISSING, LOG_WATERMARK_BAD };
+enum log_watermark_state { LOG_WATERMARK_VALID, LOG_WATERMARK_MISSING, LOG_WATERMARK_BAD, LOG_WATERMARK_FOREIGN };
 /* Open the file, made if missing, and read it. */
 bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, struct log_failure *failure);
 /* Make it afresh, durable. */

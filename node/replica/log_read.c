@@ -144,7 +144,7 @@ static void add_items(struct read *read, size_t count, size_t bytes_max)
     size_t bytes = 0;
     for (size_t i = 0; i < count && read->first + i <= table->last; i++) {
         const struct log_slot *slot = log_table_slot(table, read->first + i);
-        if (i > 0 && slot->size > bytes_max - bytes) {
+        if (i > 0 && (bytes == bytes_max || slot->size > bytes_max - bytes)) {
             break;
         }
         bytes = slot->size > bytes_max - bytes ? bytes_max : bytes + slot->size;

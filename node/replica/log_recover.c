@@ -423,10 +423,15 @@ static bool open_watermark(struct recovery *recovery)
     enum log_watermark_state state;
     struct log_failure failure = {.error = 0};
     bool fine = log_watermark_open(log, &state, &failure);
+    if (fine && state == LOG_WATERMARK_FOREIGN) {
+        return refuse(recovery, "log/watermark belongs to another node or cluster, not to node %" PRIu64 " of cluster %"
+                                PRIu64 ": give each node its own directory", log->options.node_id,
+                      log->options.cluster_id);
+    }
     if (fine && state != LOG_WATERMARK_VALID) {
         if (recovery->count > 0) {
             return refuse(recovery, "log/watermark is %s: what this node acknowledged is not known" WHAT_TO_DO,
-                          state == LOG_WATERMARK_MISSING ? "missing" : "damaged or of another node");
+                          state == LOG_WATERMARK_MISSING ? "missing" : "damaged");
         }
         if (recovery->snapshot_index > 0) {
             return refuse(recovery, "the directory has a snapshot and no log: the log was removed" WHAT_TO_DO);

@@ -41,11 +41,17 @@ static void encode(const struct log *log, uint8_t *out)
     put_u32(out + 12, checksum(out));
 }
 
-static bool is_valid(const struct log *log, const uint8_t *bytes)
+static bool is_valid(const uint8_t *bytes)
 {
     return memcmp(bytes, magic, sizeof magic) == 0 && get_u32(bytes + 8) == MARK_VERSION &&
-           get_u32(bytes + 12) == checksum(bytes) && get_u64(bytes + 32) == log->options.cluster_id &&
-           get_u64(bytes + 40) == log->options.node_id;
+           get_u32(bytes + 12) == checksum(bytes);
+}
+
+/* A directory in which nothing was acknowledged is nobody's: a first start with wrong ids may be followed by another. */
+static bool is_ours(const struct log *log, const uint8_t *bytes)
+{
+    return get_u64(bytes + 24) == 0 ||
+           (get_u64(bytes + 32) == log->options.cluster_id && get_u64(bytes + 40) == log->options.node_id);
 }
 
 bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, struct log_failure *failure)
@@ -66,8 +72,8 @@ bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, st
         if (!log_check(failure, count, "read", name)) {
             return false;
         }
-        if (count == MARK_BYTES && is_valid(log, bytes) && get_u64(bytes + 16) > mark->serial) {
-            *ret_state = LOG_WATERMARK_VALID;
+        if (count == MARK_BYTES && is_valid(bytes) && get_u64(bytes + 16) > mark->serial) {
+            *ret_state = is_ours(log, bytes) ? LOG_WATERMARK_VALID : LOG_WATERMARK_FOREIGN;
             mark->serial = get_u64(bytes + 16);
             mark->sequence = get_u64(bytes + 24);
             mark->slot = 1 - slot;

@@ -111,7 +111,7 @@ static void write_done(struct disk_job *job)
     }
     log_settle(log);
     uint64_t durable = log->durable;
-    if (log->flush_wanted) {
+    if (log->flush_wanted || log->reset.queued) {
         log_write_start(log); /* Before the callbacks: the disk need not wait for what they do. */
     }
     call_waiters(waiters);

@@ -1,0 +1,2 @@
+# Tests of what touches files: log, metadata, snapshots, real disk.
+lockstep_test(log_random SOURCES test_log_random.c fake_disk.c LINK lockstep_storage TIMEOUT 120)
