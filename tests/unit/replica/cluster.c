@@ -301,6 +301,7 @@ bool cluster_run_until(struct cluster *cluster, bool (*condition)(struct cluster
 {
     uint64_t end = cluster->now_ms + ms;
     for (;;) {
+        /* tidy: setjmp because a replica's last words must not return, and the test goes on without that node. */
         if (setjmp(cluster->fatal_jump) != 0) {
             after_fatal(cluster);
         }
@@ -378,4 +379,40 @@ void cluster_command(struct cluster *cluster, size_t size)
         (void)cluster_propose(cluster, (unsigned)cluster_leader(cluster), size);
         (void)cluster_run_until(cluster, leader_acknowledged, 5000);
     }
+}
+
+/* ---- for stories ---- */
+
+struct cluster *cluster_started(struct cluster_options options)
+{
+    struct cluster *cluster = cluster_create(options);
+    cluster_start_all(cluster);
+    if (!cluster_run_until(cluster, cluster_has_leader, 10000)) {
+        cluster_violation(cluster, NULL, "no leader after the start");
+    }
+    return cluster;
+}
+
+unsigned cluster_sure_leader(struct cluster *cluster)
+{
+    int leader = cluster_leader(cluster);
+    if (leader < 0) {
+        cluster_violation(cluster, NULL, "no leader");
+    }
+    return (unsigned)leader;
+}
+
+void cluster_converge(struct cluster *cluster)
+{
+    cluster_command(cluster, 10);
+    if (!cluster_run_until(cluster, cluster_converged, 60000)) {
+        cluster_violation(cluster, NULL, "the nodes do not converge");
+    }
+}
+
+struct replica_status cluster_status(const struct cluster *cluster, unsigned node)
+{
+    struct replica_status status;
+    replica_status(cluster->nodes[node].replica, &status);
+    return status;
 }

@@ -134,4 +134,12 @@ bool cluster_read_at(struct cluster *cluster, unsigned node);
 /* Propose at the leader and run until it is acknowledged. */
 void cluster_command(struct cluster *cluster, size_t size);
 
+/* ---- for stories: what must hold, or the test ends ---- */
+/* A cluster with a leader. */
+struct cluster *cluster_started(struct cluster_options options);
+unsigned cluster_sure_leader(struct cluster *cluster);
+/* One more command, and everyone has everything. */
+void cluster_converge(struct cluster *cluster);
+struct replica_status cluster_status(const struct cluster *cluster, unsigned node);
+
 #endif

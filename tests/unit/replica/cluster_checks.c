@@ -227,6 +227,7 @@ static void on_fatal(void *ctx, const char *message)
         cluster_violation(node->cluster, node, message);
     }
     node->cluster->fatal_node = node;
+    /* tidy: longjmp because fatal() does not return; cluster_run_until() drains and closes the node. */
     longjmp(node->cluster->fatal_jump, 1);
 }
 

@@ -1,3 +1,5 @@
+/* The disk of the cluster tests: contents and names each have a present and a durable side; a crash decides what of the
+ * difference survives. */
 #include "cluster_disk.h"
 
 #include <errno.h>
@@ -68,6 +70,13 @@ uint64_t cluster_random(uint64_t *random, uint64_t below)
     return (x ^ x >> 31) % below;
 }
 
+static void name_copy(char *to, const char *name)
+{
+    size_t size = strlen(name);
+    LOCKSTEP_ASSERT(size < NAME_BYTES);
+    memcpy(to, name, size + 1);
+}
+
 static struct cluster_disk *disk_of(struct disk *seam)
 {
     return (struct cluster_disk *)seam;
@@ -110,8 +119,7 @@ static void set_name(struct names *names, const char *name, struct inode *inode)
     remove_name(names, name);
     LOCKSTEP_ASSERT(names->count < NAMES_MAX);
     struct name *at = &names->list[names->count++];
-    strncpy(at->name, name, NAME_BYTES - 1);
-    at->name[NAME_BYTES - 1] = 0;
+    name_copy(at->name, name);
     at->inode = inode;
 }
 
@@ -145,8 +153,8 @@ static void note_change(struct cluster_disk *disk, const char *from, const char 
     LOCKSTEP_ASSERT(disk->changes_count < NAMES_MAX);
     struct change *change = &disk->changes[disk->changes_count++];
     memset(change, 0, sizeof *change);
-    strncpy(change->from, from, NAME_BYTES - 1);
-    strncpy(change->to, to, NAME_BYTES - 1);
+    name_copy(change->from, from);
+    name_copy(change->to, to);
     change->inode = inode;
     inode->refs++;
     apply_change(&disk->names, change);
@@ -346,7 +354,7 @@ static int disk_list(struct disk *seam, const char *name, void (*each)(void *ctx
         const char *full = disk->names.list[i].name, *slash = strchr(full, '/');
         size_t size = slash == NULL ? 0 : (size_t)(slash - full);
         if (size == strlen(name) && strncmp(full, name, size) == 0) {
-            strcpy(entries[count++], slash == NULL ? full : slash + 1);
+            name_copy(entries[count++], slash == NULL ? full : slash + 1);
         }
     }
     for (unsigned i = 0; i < count; i++) {
@@ -531,6 +539,6 @@ void cluster_disk_full(struct cluster_disk *disk, const char *prefix)
 {
     disk->full[0] = 0;
     if (prefix != NULL) {
-        strncpy(disk->full, prefix, NAME_BYTES - 1);
+        name_copy(disk->full, prefix);
     }
 }

@@ -186,4 +186,3 @@ uint64_t cluster_stream_due(const struct cluster *cluster, unsigned a, unsigned 
     bool passes = stream->up && stream->first != NULL && cluster_runs(&cluster->nodes[b]);
     return passes ? stream->first->due_ms : UINT64_MAX;
 }
-

@@ -1,0 +1,320 @@
+/* What replicas keep: snapshots taken, sent and installed, first starts, lost directories; one story per test, in virtual
+ * time (cluster.h lists what is checked besides). */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cluster.h"
+
+static uint64_t seed = 1;
+
+/* ---- snapshots ---- */
+
+static struct cluster_options with_snapshots(uint64_t with_seed)
+{
+    struct cluster_options options = cluster_options(3, with_seed);
+    options.snapshot_after_bytes = 60000;
+    options.trailing_bytes = 20000;
+    options.segment_bytes = 32 * 1024;
+    options.image_bytes = 600000;
+    return options;
+}
+
+static void a_snapshot_shortens_the_log_and_serves_the_next_start(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(with_snapshots(seed));
+    for (unsigned i = 0; i < 100; i++) {
+        cluster_command(cluster, 2000);
+    }
+    cluster_run(cluster, 2000);
+    for (unsigned i = 0; i < 3; i++) {
+        struct replica_status status = cluster_status(cluster, i);
+        assert_true(status.snapshot_index > 0);
+        assert_true(status.log_first_index > 1);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+        assert_true(cluster_start(cluster, i));
+        assert_true(cluster->nodes[i].snapshots_restored > 0);
+        cluster_converge(cluster);
+    }
+    cluster_free(cluster);
+}
+
+static void a_follower_beyond_the_log_is_sent_the_snapshot(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(with_snapshots(seed));
+    cluster_command(cluster, 10);
+    unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 100; i++) {
+        cluster_command(cluster, 2000);
+    }
+    cluster_start_all(cluster);
+    cluster_converge(cluster);
+    assert_true(cluster->nodes[absent].snapshots_restored > 0);
+    cluster_free(cluster);
+}
+
+/* The tail of the log that a snapshot leaves is for those who lag a little. */
+static void a_follower_within_the_tail_is_sent_entries(void **state)
+{
+    (void)state;
+    struct cluster_options options = with_snapshots(seed);
+    options.trailing_bytes = 400 * 1000;
+    struct cluster *cluster = cluster_started(options);
+    for (unsigned i = 0; i < 120; i++) {
+        cluster_command(cluster, 2000);
+    }
+    unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
+    uint64_t snapshot_index = cluster_status(cluster, cluster_sure_leader(cluster)).snapshot_index;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 40; i++) {
+        cluster_command(cluster, 2000);
+    }
+    assert_true(cluster_status(cluster, cluster_sure_leader(cluster)).snapshot_index > snapshot_index);
+    assert_true(cluster_status(cluster, cluster_sure_leader(cluster)).log_first_index > 1);
+    unsigned restored = cluster->nodes[absent].snapshots_restored;
+    cluster_start_all(cluster);
+    cluster_converge(cluster);
+    assert_int_equal(cluster->nodes[absent].snapshots_restored, restored + 1); /* its own, at its start */
+    cluster_free(cluster);
+}
+
+/* What is committed and not yet applied is not in the image and must not be claimed by it. */
+static void a_snapshot_taken_amid_a_replay_holds_what_was_applied(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster->options.entries_in_flight_max = 1000;
+    for (unsigned i = 0; i < 2500; i++) {
+        (void)cluster_propose(cluster, cluster_sure_leader(cluster), 8);
+        cluster_run(cluster, i % 50 == 0 ? 20 : 0);
+    }
+    cluster_converge(cluster);
+    cluster->options.snapshot_after_bytes = 20000;
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned node = 0; node < 3; node++) {
+            cluster_crash(cluster, node);
+        }
+        cluster_start_all(cluster);
+        cluster_run(cluster, 5000);
+    }
+    assert_true(cluster->nodes[0].snapshots_taken > 0 && cluster->nodes[0].snapshots_restored > 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* Killed again and again while it is sent a snapshot, at any moment of it, a node comes through in the end. */
+static void an_installation_survives_crashes_at_any_moment(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 10; i++) {
+        struct cluster *cluster = cluster_started(with_snapshots(seed + i));
+        cluster_command(cluster, 10);
+        unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
+        cluster_crash(cluster, absent);
+        for (unsigned j = 0; j < 80; j++) {
+            cluster_command(cluster, 2000);
+        }
+        for (unsigned j = 0; j < 15; j++) {
+            assert_true(cluster_start(cluster, absent));
+            cluster_run(cluster, 1 + cluster_random(&cluster->random, 150));
+            cluster_crash(cluster, absent);
+        }
+        cluster_start_all(cluster);
+        cluster_converge(cluster);
+        cluster_free(cluster);
+    }
+}
+
+static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(with_snapshots(seed));
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_disk_full(cluster->nodes[i].disk, "snapshot/");
+    }
+    for (unsigned i = 0; i < 60; i++) {
+        cluster_command(cluster, 2000);
+    }
+    assert_int_equal(cluster_status(cluster, 0).snapshot_index, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_disk_full(cluster->nodes[i].disk, NULL);
+    }
+    cluster_run(cluster, 61000);
+    assert_true(cluster_status(cluster, 0).snapshot_index > 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* ---- formation ---- */
+
+static void the_first_start_needs_every_node_and_later_ones_a_majority(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_create(cluster_options(3, seed));
+    assert_true(cluster_start(cluster, 0));
+    assert_true(cluster_start(cluster, 1));
+    cluster_run(cluster, 10000);
+    assert_int_equal(cluster_leader(cluster), -1);
+    assert_true(cluster_start(cluster, 2));
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 3000));
+    cluster_converge(cluster);
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+    }
+    assert_true(cluster_start(cluster, 0));
+    assert_true(cluster_start(cluster, 2));
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 5000));
+    cluster_free(cluster);
+}
+
+static void a_node_that_lost_its_directory_ends_and_says_what_to_do(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    cluster->fatal_expected = true;
+    for (unsigned i = 0; i < 3; i++) {
+        struct cluster_node *node = &cluster->nodes[i];
+        cluster_crash(cluster, i);
+        if (i == 1) {
+            break;
+        }
+        cluster_disk_wipe(node->disk);
+        assert_true(cluster_start(cluster, i));
+        cluster_run(cluster, 3000);
+        assert_false(node->up);
+        assert_non_null(strstr(node->fatal, "directory was lost"));
+        assert_non_null(strstr(node->fatal, "Restore"));
+        break;
+    }
+    cluster_command(cluster, 10); /* The others go on. */
+    cluster_free(cluster);
+}
+
+/* Two of three lose their directories: the last one must not be talked into a new cluster. */
+static void nodes_that_lost_their_directories_do_not_form_a_new_cluster(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    cluster->fatal_expected = true;
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+    }
+    cluster_disk_wipe(cluster->nodes[0].disk);
+    cluster_disk_wipe(cluster->nodes[1].disk);
+    cluster_start_all(cluster);
+    cluster_run(cluster, 5000);
+    assert_int_equal(cluster_leader(cluster), -1);
+    assert_false(cluster->nodes[0].up || cluster->nodes[1].up);
+    assert_true(cluster->nodes[2].up);
+    cluster_free(cluster);
+}
+
+static void a_first_start_may_be_interrupted_at_any_moment(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 60; i++) {
+        struct cluster *cluster = cluster_create(cluster_options(3, seed + i));
+        cluster_start_all(cluster);
+        for (unsigned j = 0; j < 6; j++) {
+            cluster_run(cluster, cluster_random(&cluster->random, 25));
+            unsigned node = (unsigned)cluster_random(&cluster->random, 3);
+            cluster_crash(cluster, node);
+            assert_true(cluster_start(cluster, node));
+        }
+        assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
+        cluster_converge(cluster);
+        cluster_free(cluster);
+    }
+}
+
+/* ---- refusals of replica_open ---- */
+
+static void refuse_log(void *ctx, int level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+}
+
+static void open_refused(struct cluster *cluster, struct replica_config config, const char *expected)
+{
+    struct cluster_node *node = &cluster->nodes[0];
+    char message[512] = "";
+    struct replica_machine machine = {0};
+    struct replica_callbacks callbacks = {.log = refuse_log};
+    assert_null(replica_open(&config, cluster_disk_seam(node->disk), &node->link, &machine, &callbacks,
+                             (struct local_time){1}, message, sizeof message));
+    if (strstr(message, expected) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", message, expected);
+    }
+}
+
+static void a_wrong_directory_or_list_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_create(cluster_options(1, seed));
+    struct replica_member members[2] = {
+        {.node_id = 1, .peer_address = "a:1", .client_address = "a:2", .voter = true},
+        {.node_id = 1, .peer_address = "b:1", .client_address = "b:2", .voter = true},
+    };
+    struct replica_config config = {
+        .cluster_id = 7, .node_id = 1, .election_timeout_ms = 300, .heartbeat_ms = 30, .entries_in_flight_max = 8,
+        .snapshot_after_bytes = 1 << 20, .trailing_bytes = 1 << 20, .random_seed = 5,
+    };
+    struct replica_config bad = config;
+    open_refused(cluster, config, "no bootstrap list");
+    bad.heartbeat_ms = 200;
+    open_refused(cluster, bad, "heartbeat");
+    bad = config;
+    bad.bootstrap = members;
+    bad.bootstrap_count = 2;
+    open_refused(cluster, bad, "of another");
+    bad.bootstrap_count = 1;
+    bad.node_id = 2;
+    open_refused(cluster, bad, "does not have this node");
+    cluster_start_all(cluster);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 1000));
+    cluster_crash(cluster, 0);
+    bad = config;
+    bad.node_id = 2;
+    open_refused(cluster, bad, "belongs to node 1");
+    bad = config;
+    bad.cluster_id = 8;
+    open_refused(cluster, bad, "belongs to cluster 7");
+    cluster_free(cluster);
+}
+
+int main(void)
+{
+    const char *given = getenv("LOCKSTEP_SEED");
+    seed = given == NULL ? 1 : strtoull(given, NULL, 0);
+    printf("seed %" PRIu64 "\n", seed);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_snapshot_shortens_the_log_and_serves_the_next_start),
+        cmocka_unit_test(a_follower_beyond_the_log_is_sent_the_snapshot),
+        cmocka_unit_test(a_follower_within_the_tail_is_sent_entries),
+        cmocka_unit_test(a_snapshot_taken_amid_a_replay_holds_what_was_applied),
+        cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
+        cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
+        cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
+        cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
+        cmocka_unit_test(nodes_that_lost_their_directories_do_not_form_a_new_cluster),
+        cmocka_unit_test(a_first_start_may_be_interrupted_at_any_moment),
+        cmocka_unit_test(a_wrong_directory_or_list_is_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
