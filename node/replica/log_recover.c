@@ -293,6 +293,14 @@ static bool refuse_rot(struct recovery *recovery, const char *evidence)
                             "missing or bad" WHAT_TO_DO, name, log->tail, log->sequence, evidence);
 }
 
+/* Older segments are removed only when a newer one has its header, durably. */
+static bool refuse_oldest(struct recovery *recovery)
+{
+    char name[LOG_NAME_BYTES];
+    log_segment_name(recovery->numbers[0], name);
+    return refuse(recovery, "%s is the oldest segment of the log and its header is damaged at offset 0" WHAT_TO_DO, name);
+}
+
 /* Search the bytes at hand, from `from` on, for a record that attests that log->sequence was durable. */
 static bool attests(const struct recovery *recovery, uint64_t number, uint64_t from)
 {
@@ -459,7 +467,7 @@ static bool recover(struct recovery *recovery, uint64_t first_index_if_empty)
         return false;
     }
     if (log->current == NULL && recovery->count > 0 && recovery->numbers[0] != 1) {
-        return refuse_rot(recovery, "it is not the first segment");
+        return refuse_oldest(recovery);
     }
     if (!tail_is_torn(recovery) || !remove_rest(recovery)) {
         return false;
