@@ -1,34 +1,34 @@
-/* See cancel.h. */
+/* See cancel.h. Firing sets a flag and wakes loops, and does not touch a core: so it needs no driver's mutex, and may be
+ * called from anywhere. */
 #include "client/cancel.h"
 
 #include <stdlib.h>
 
+#include "client/result.h"
+
 struct lockstep_cancel {
+    atomic_bool fired;
     pthread_mutex_t mutex;
-    bool fired;
-    struct driver_wait *waits;
+    struct driver_watch *watches;
 };
 
 int lockstep_cancel_create(struct lockstep_cancel **ret_cancel)
 {
     struct lockstep_cancel *cancel = calloc(1, sizeof(*cancel));
-    if (cancel == NULL || pthread_mutex_init(&cancel->mutex, NULL) != 0) {
-        free(cancel);
-        return result_explain(LOCKSTEP_NO_MEMORY, NULL);
+    if (cancel == NULL) {
+        return result_set(LOCKSTEP_NO_MEMORY, "no memory for a cancel switch");
     }
+    (void)pthread_mutex_init(&cancel->mutex, NULL);
     *ret_cancel = cancel;
-    return result_set(LOCKSTEP_OK, " ");
+    return result_set(LOCKSTEP_OK, "%s", "");
 }
 
 void lockstep_cancel_fire(struct lockstep_cancel *cancel)
 {
+    atomic_store(&cancel->fired, true);
     (void)pthread_mutex_lock(&cancel->mutex);
-    if (!cancel->fired) {
-        cancel->fired = true;
-        for (struct driver_wait *wait = cancel->waits; wait != NULL; wait = wait->cancel_next) {
-            /* The handle is open: a driver closes it only after every wait of it has left. */
-            (void)uv_async_send(&wait->driver->wake);
-        }
+    for (struct driver_watch *watch = cancel->watches; watch != NULL; watch = watch->cancel_next) {
+        (void)uv_async_send(&watch->driver->wake);
     }
     (void)pthread_mutex_unlock(&cancel->mutex);
 }
@@ -41,40 +41,30 @@ void lockstep_cancel_free(struct lockstep_cancel *cancel)
     }
 }
 
-bool cancel_enter(struct lockstep_cancel *cancel, struct driver_wait *wait)
+bool cancel_add(struct lockstep_cancel *cancel, struct driver_watch *watch)
 {
     (void)pthread_mutex_lock(&cancel->mutex);
-    bool enters = !cancel->fired;
-    if (enters) {
-        wait->cancel_prev = NULL;
-        wait->cancel_next = cancel->waits;
-        if (cancel->waits != NULL) {
-            cancel->waits->cancel_prev = wait;
-        }
-        cancel->waits = wait;
+    bool fired = atomic_load(&cancel->fired);
+    if (!fired) {
+        watch->cancel_next = cancel->watches;
+        cancel->watches = watch;
     }
     (void)pthread_mutex_unlock(&cancel->mutex);
-    return enters;
+    return !fired;
 }
 
-void cancel_leave(struct lockstep_cancel *cancel, struct driver_wait *wait)
+void cancel_remove(struct lockstep_cancel *cancel, struct driver_watch *watch)
 {
     (void)pthread_mutex_lock(&cancel->mutex);
-    if (wait->cancel_prev != NULL) {
-        wait->cancel_prev->cancel_next = wait->cancel_next;
-    } else {
-        cancel->waits = wait->cancel_next;
+    struct driver_watch **at = &cancel->watches;
+    while (*at != watch) {
+        at = &(*at)->cancel_next;
     }
-    if (wait->cancel_next != NULL) {
-        wait->cancel_next->cancel_prev = wait->cancel_prev;
-    }
+    *at = watch->cancel_next;
     (void)pthread_mutex_unlock(&cancel->mutex);
 }
 
-bool cancel_is_fired(struct lockstep_cancel *cancel)
+bool cancel_is_fired(const struct lockstep_cancel *cancel)
 {
-    (void)pthread_mutex_lock(&cancel->mutex);
-    bool fired = cancel->fired;
-    (void)pthread_mutex_unlock(&cancel->mutex);
-    return fired;
+    return atomic_load(&cancel->fired);
 }

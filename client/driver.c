@@ -1,577 +1,425 @@
-/* See driver.h. Owns the turns of the loop's thread, the queue of user callbacks, and the end of a driver. */
+/* Owns the libuv handles beside the socket: the wake-ups and the timer; and the turn. See driver.h. */
 #include "client/driver.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "client/cancel.h"
+#include "client/result.h"
 #include "protocol/assert.h"
 
-enum { SEND_BYTES_MAX = 64 * 1024 * 1024, ORDERS_PER_TURN_MAX = 8 };
+enum { OUT_BYTES_MAX = 64 * 1024 * 1024 }; /* several turns of the core's own bound */
 
-static void turn(struct driver *driver);
-static void tear_down(struct driver *driver);
+/* ---- time ---- */
 
-struct boot_time driver_now(void)
+struct boot_time driver_now(struct driver *driver)
 {
-    struct timespec now;
-    LOCKSTEP_ASSERT(clock_gettime(CLOCK_BOOTTIME, &now) == 0);
-    return (struct boot_time){(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000};
+    struct timespec time = {0};
+    int error = clock_gettime(CLOCK_BOOTTIME, &time);
+    LOCKSTEP_ASSERT(error == 0);
+    uint64_t ms = (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+    if (ms > driver->now.ms) {
+        driver->now.ms = ms;
+    }
+    return driver->now;
 }
 
-bool driver_is_own_thread(const struct driver *driver)
+/* Only ever to an earlier time: a wake-up for nothing now and then costs less than a system call for each request. */
+static void set_timer(struct driver *driver)
 {
-    return driver->own_thread && driver->has_thread && pthread_equal(pthread_self(), driver->thread) != 0;
+    struct boot_time due = lsc_core_deadline(driver->core);
+    if (due.ms >= driver->timer_due.ms) {
+        return;
+    }
+    driver->timer_due = due;
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(due.ms / 1000), .tv_nsec = (long)(due.ms % 1000) * 1000000L}};
+    if (due.ms == 0) {
+        when.it_value.tv_nsec = 1; /* zero would stop it */
+    }
+    int error = timerfd_settime(driver->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    LOCKSTEP_ASSERT(error == 0);
 }
 
-/* ---- what the core orders; all with the mutex held ---- */
+static void on_timer(uv_poll_t *handle, int status, int events)
+{
+    struct driver *driver = handle->data;
+    uint64_t count = 0;
+    (void)status;
+    (void)events;
+    (void)pthread_mutex_lock(&driver->mutex);
+    (void)!read(driver->timer_fd, &count, sizeof(count)); /* EAGAIN if it was set anew meanwhile: the tick is then for nothing */
+    driver->timer_due = BOOT_NEVER;
+    if (!driver->closing_handles) {
+        lsc_core_tick(driver->core, driver_now(driver));
+    }
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
+}
 
-static void order_connect(void *ctx, const char *address)
+/* ---- what the core wants ---- */
+
+static void want_connect(void *ctx, const char *address)
 {
     struct driver *driver = ctx;
-    driver->connect_ordered = true;
-    size_t size = strnlen(address, sizeof(driver->connect_address) - 1);
-    memcpy(driver->connect_address, address, size);
-    driver->connect_address[size] = '\0';
+    size_t length = strlen(address);
+    LOCKSTEP_ASSERT(length < sizeof(driver->address));
+    memcpy(driver->address, address, length + 1);
+    driver->connect_wanted = true;
 }
 
-static void order_send(void *ctx, const void *data, size_t size)
+static void want_send(void *ctx, const void *data, size_t size)
 {
     struct driver *driver = ctx;
-    (void)proto_buffer_append(&driver->send_ordered, data, size); /* a failure stays marked, and ends the link */
+    if (!proto_buffer_append(&driver->out, data, size)) {
+        driver->drop_wanted = true; /* no memory: the core notices the silence, and tries again */
+    }
 }
 
-static void order_close(void *ctx)
+static void want_close(void *ctx)
 {
     struct driver *driver = ctx;
-    driver->connect_ordered = false;
-    driver->close_ordered = true;
-    proto_buffer_clear(&driver->send_ordered);
+    driver->connect_wanted = false;
+    driver->drop_wanted = true;
+    proto_buffer_clear(&driver->out);
 }
 
-static void order_random(void *ctx, void *data, size_t size)
+static void fill_random(void *ctx, void *data, size_t size)
 {
     (void)ctx;
-    /* driver_create() has seen it work; on Linux it does not fail later. */
-    LOCKSTEP_ASSERT(getentropy(data, size) == 0);
+    uint8_t *at = data;
+    while (size > 0) {
+        ssize_t got = getrandom(at, size, 0);
+        LOCKSTEP_ASSERT(got >= 0 || errno == EINTR); /* a secret that is not random must not be used */
+        if (got > 0) {
+            at += got;
+            size -= (size_t)got;
+        }
+    }
 }
 
-static void order_hold_lost(void *ctx, void *user, enum lockstep_lost_reason reason, const char *detail)
+static void copy_detail(char *buffer, size_t size, const char *detail)
+{
+    size_t length = strnlen(detail, size - 1);
+    memcpy(buffer, detail, length);
+    buffer[length] = '\0';
+}
+
+static void on_hold_lost(void *ctx, void *user, enum lockstep_lost_reason reason, const char *detail)
 {
     struct driver *driver = ctx;
     struct lockstep_lock *lock = user;
-    if (lock == NULL || lock->on_lost == NULL) {
-        return;
+    if (lock->on_lost != NULL) {
+        lock->reason = reason;
+        copy_detail(lock->detail, sizeof(lock->detail), detail);
+        driver_queue(driver, &lock->lost);
     }
-    lock->reason = reason;
-    (void)strncat(memset(lock->detail, 0, sizeof(lock->detail)), detail, sizeof(lock->detail) - 1);
-    driver_event_add_locked(driver, &lock->lost);
 }
 
-static void order_session_lost(void *ctx, enum lockstep_lost_reason reason, const char *detail)
+static void on_session_lost(void *ctx, enum lockstep_lost_reason reason, const char *detail)
 {
     struct driver *driver = ctx;
-    if (driver->on_session_lost == NULL) {
-        return;
-    }
-    driver->session_lost_reason = reason;
-    (void)strncat(memset(driver->session_lost_detail, 0, sizeof(driver->session_lost_detail)), detail,
-                  sizeof(driver->session_lost_detail) - 1);
-    driver_event_add_locked(driver, &driver->session_lost);
-}
-
-/* ---- events ---- */
-
-void driver_event_add_locked(struct driver *driver, struct driver_event *event)
-{
-    if (event->queued) {
-        return;
-    }
-    event->queued = true;
-    event->next = NULL;
-    if (driver->events_last == NULL) {
-        driver->events_first = event;
-    } else {
-        driver->events_last->next = event;
-    }
-    driver->events_last = event;
-}
-
-void driver_event_remove_locked(struct driver *driver, struct driver_event *event)
-{
-    if (!event->queued) {
-        return;
-    }
-    struct driver_event *before = NULL;
-    for (struct driver_event *at = driver->events_first; at != event; at = at->next) {
-        before = at;
-    }
-    *(before == NULL ? &driver->events_first : &before->next) = event->next;
-    if (driver->events_last == event) {
-        driver->events_last = before;
-    }
-    event->queued = false;
-}
-
-static struct driver_event *next_event(struct driver *driver)
-{
-    struct driver_event *event = driver->events_first;
-    while (event != NULL && event->held_back) {
-        event = event->next;
-    }
-    return event;
-}
-
-/* Those that are there now; what they add has its turn in the next round of the loop. */
-static void run_events(struct driver *driver)
-{
-    struct driver_event *last = driver->events_last;
-    bool more = last != NULL;
-    while (more) {
-        struct driver_event *event = next_event(driver);
-        if (event == NULL) {
-            break;
-        }
-        more = event != last;
-        driver_event_remove_locked(driver, event);
-        driver->running = event;
-        (void)pthread_mutex_unlock(&driver->mutex);
-        event->run(event); /* may free what the event is in */
-        (void)pthread_mutex_lock(&driver->mutex);
-        driver->running = NULL;
-        (void)pthread_cond_broadcast(&driver->changed);
+    if (driver->options.on_session_lost != NULL && !driver->session_lost.queued) {
+        driver->session_lost_reason = reason;
+        copy_detail(driver->session_lost_detail, sizeof(driver->session_lost_detail), detail);
+        driver_queue(driver, &driver->session_lost);
     }
 }
 
 static void run_session_lost(struct driver_event *event)
 {
-    struct driver *driver = (struct driver *)(void *)((char *)event - offsetof(struct driver, session_lost));
-    char detail[DETAIL_BYTES];
+    struct driver *driver = (void *)((char *)event - offsetof(struct driver, session_lost));
+    char detail[sizeof(driver->session_lost_detail)];
     (void)pthread_mutex_lock(&driver->mutex);
-    memcpy(detail, driver->session_lost_detail, sizeof(detail));
     enum lockstep_lost_reason reason = driver->session_lost_reason;
+    memcpy(detail, driver->session_lost_detail, sizeof(detail));
     (void)pthread_mutex_unlock(&driver->mutex);
-    driver->on_session_lost(driver->on_session_lost_arg, reason, detail);
+    driver->options.on_session_lost(driver->options.on_session_lost_arg, reason, detail);
 }
 
-/* ---- waits that may be cancelled ---- */
+/* ---- events ---- */
 
-bool driver_wait_add_locked(struct driver *driver, struct driver_wait *wait, struct lockstep_cancel *cancel)
+void driver_queue(struct driver *driver, struct driver_event *event)
 {
-    wait->driver = driver;
-    wait->cancel = cancel;
-    if (cancel != NULL && !cancel_enter(cancel, wait)) {
-        wait->cancel = NULL;
-        wait->driver = NULL;
+    LOCKSTEP_ASSERT(!event->queued);
+    event->queued = true;
+    event->next = NULL;
+    *(driver->events_last == NULL ? &driver->events_first : &driver->events_last->next) = event;
+    driver->events_last = event;
+}
+
+static void take_out(struct driver *driver, struct driver_event *event)
+{
+    struct driver_event **at = &driver->events_first;
+    struct driver_event *last = NULL;
+    while (*at != event) {
+        last = *at;
+        at = &(*at)->next;
+    }
+    *at = event->next;
+    if (driver->events_last == event) {
+        driver->events_last = last;
+    }
+    event->queued = false;
+}
+
+void driver_unqueue(struct driver *driver, struct driver_event *event)
+{
+    if (event->queued) {
+        take_out(driver, event);
+    }
+    while (driver->running == event && !driver_on_loop(driver)) {
+        (void)pthread_cond_wait(&driver->event_done, &driver->mutex);
+    }
+}
+
+/* Those that were there at the beginning: one whose callback makes the next must not keep the loop from polling. */
+static void run_events(struct driver *driver)
+{
+    struct driver_event *last = driver->events_last;
+    bool more = last != NULL;
+    while (more && driver->events_first != NULL) {
+        struct driver_event *event = driver->events_first;
+        more = event != last;
+        take_out(driver, event);
+        driver->running = event;
+        (void)pthread_mutex_unlock(&driver->mutex);
+        event->run(event); /* may free what it lives in */
+        (void)pthread_mutex_lock(&driver->mutex);
+        driver->running = NULL;
+        (void)pthread_cond_broadcast(&driver->event_done);
+    }
+}
+
+/* ---- cancelling ---- */
+
+bool driver_watch(struct driver *driver, struct driver_watch *watch, struct lockstep_cancel *cancel)
+{
+    watch->driver = driver;
+    watch->cancel = cancel;
+    if (!cancel_add(cancel, watch)) {
+        watch->cancel = NULL;
         return false;
     }
-    wait->prev = NULL;
-    wait->next = driver->waits;
-    if (driver->waits != NULL) {
-        driver->waits->prev = wait;
-    }
-    driver->waits = wait;
+    watch->next = driver->watches;
+    driver->watches = watch;
     return true;
 }
 
-void driver_wait_remove_locked(struct driver_wait *wait)
+void driver_unwatch(struct driver *driver, struct driver_watch *watch)
 {
-    struct driver *driver = wait->driver;
-    if (driver == NULL) {
+    if (watch->cancel == NULL) {
         return;
     }
-    *(wait->prev == NULL ? &driver->waits : &wait->prev->next) = wait->next;
-    if (wait->next != NULL) {
-        wait->next->prev = wait->prev;
+    struct driver_watch **at = &driver->watches;
+    while (*at != watch) {
+        at = &(*at)->next;
     }
-    if (wait->cancel != NULL) {
-        cancel_leave(wait->cancel, wait);
-    }
-    wait->driver = NULL;
+    *at = watch->next;
+    cancel_remove(watch->cancel, watch);
+    watch->cancel = NULL;
 }
 
-/* Ending a call takes its wait out of the list, and perhaps only its own: begin anew after each. */
-static void end_cancelled_waits(struct driver *driver)
+static void run_cancels(struct driver *driver)
 {
-    struct driver_wait *wait = driver->waits;
-    while (wait != NULL) {
-        if (wait->call != NULL && wait->cancel != NULL && cancel_is_fired(wait->cancel)) {
-            lsc_acquire_cancel(driver->core, driver_now(), wait->call);
-            wait = driver->waits;
-        } else {
-            wait = wait->next;
+    struct driver_watch *next = NULL;
+    for (struct driver_watch *watch = driver->watches; watch != NULL; watch = next) {
+        next = watch->next;
+        if (watch->call != NULL && cancel_is_fired(watch->cancel)) {
+            lsc_acquire_cancel(driver->core, driver_now(driver), watch->call); /* its `done` sets the call to NULL */
+            next = driver->watches;                                          /* and may have taken watches out */
         }
     }
 }
 
-/* ---- a turn ---- */
-
-static bool has_orders(const struct driver *driver)
-{
-    return driver->close_ordered || driver->connect_ordered || driver->send_ordered.size > 0 ||
-           driver->send_ordered.failed;
-}
-
-/* Take the core's orders and carry them out without the mutex, for each may fail and be told to the core. */
-static void carry_out(struct driver *driver)
-{
-    bool closes = driver->close_ordered;
-    bool connects = driver->connect_ordered;
-    bool failed = driver->send_ordered.failed;
-    char address[sizeof(driver->connect_address)];
-    memcpy(address, driver->connect_address, sizeof(address));
-    struct proto_buffer sending = driver->sending;
-    driver->sending = driver->send_ordered;
-    driver->send_ordered = sending;
-    proto_buffer_clear(&driver->send_ordered);
-    driver->close_ordered = false;
-    driver->connect_ordered = false;
-    if (closes) {
-        /* Before the mutex is free: whoever takes it next may be told of a new connection only (D3). */
-        link_close(driver);
-    }
-    (void)pthread_mutex_unlock(&driver->mutex);
-    if (connects) {
-        link_open(driver, address);
-    } else if (failed) {
-        link_close(driver);
-        driver_link_failed(driver, "no memory for what is to be sent");
-    } else if (driver->sending.size > 0) {
-        link_send(driver, driver->sending.data, driver->sending.size);
-    }
-    proto_buffer_clear(&driver->sending);
-    (void)pthread_mutex_lock(&driver->mutex);
-}
-
-static void set_alarm(struct driver *driver)
-{
-    struct boot_time due = driver->core_closed ? BOOT_NEVER : lsc_core_deadline(driver->core);
-    if (due.ms == driver->alarm_ms) {
-        return;
-    }
-    struct itimerspec when = {0};
-    if (due.ms != UINT64_MAX) {
-        uint64_t ms = due.ms == 0 ? 1 : due.ms; /* 0 would disarm it */
-        when.it_value.tv_sec = (time_t)(ms / 1000);
-        when.it_value.tv_nsec = (long)(ms % 1000) * 1000000;
-    }
-    LOCKSTEP_ASSERT(timerfd_settime(driver->alarm_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0);
-    driver->alarm_ms = due.ms;
-}
-
-static void soon(struct driver *driver);
-
-/* One turn: what is due, what is cancelled, what the core ordered, what users are to be told, when to look again. */
-static void turn(struct driver *driver)
-{
-    if (driver->in_turn || driver->tearing_down) {
-        return; /* the turn that is under way sees what has changed */
-    }
-    driver->in_turn = true;
-    (void)pthread_mutex_lock(&driver->mutex);
-    if (!driver->core_closed) {
-        end_cancelled_waits(driver);
-        struct boot_time now = driver_now();
-        if (boot_reached(now, lsc_core_deadline(driver->core))) {
-            lsc_core_tick(driver->core, now);
-        }
-    }
-    for (int i = 0; i < ORDERS_PER_TURN_MAX && has_orders(driver); i++) {
-        carry_out(driver);
-    }
-    run_events(driver);
-    set_alarm(driver);
-    bool again = has_orders(driver) || next_event(driver) != NULL;
-    bool ends = driver->core_closed && !again;
-    (void)pthread_mutex_unlock(&driver->mutex);
-    driver->in_turn = false;
-    if (ends) {
-        tear_down(driver);
-    } else if (again) {
-        soon(driver);
-    }
-}
-
-static void on_soon(uv_timer_t *timer)
-{
-    turn(timer->data);
-}
-
-static void on_wake(uv_async_t *wake)
-{
-    turn(wake->data);
-}
-
-static void on_alarm(uv_poll_t *poll, int status, int events)
-{
-    struct driver *driver = poll->data;
-    uint64_t expirations = 0;
-    (void)status;
-    (void)events;
-    if (read(driver->alarm_fd, &expirations, sizeof(expirations)) == (ssize_t)sizeof(expirations)) {
-        driver->alarm_ms = UINT64_MAX;
-    }
-    turn(driver);
-}
-
-static void soon(struct driver *driver)
-{
-    (void)uv_timer_start(&driver->soon, on_soon, 0, 0); /* fails only on a closing handle */
-}
-
-void driver_kick_locked(struct driver *driver)
-{
-    if (driver->tearing_down) {
-        return;
-    }
-    if (driver->own_thread) {
-        (void)uv_async_send(&driver->wake);
-    } else {
-        soon(driver);
-    }
-}
-
-/* ---- what the link tells ---- */
-
-/* D3 */
-static bool hears(const struct driver *driver)
-{
-    return !driver->close_ordered && !driver->core_closed;
-}
-
-void driver_link_connected(struct driver *driver)
-{
-    (void)pthread_mutex_lock(&driver->mutex);
-    if (hears(driver)) {
-        lsc_core_connected(driver->core, driver_now());
-    }
-    (void)pthread_mutex_unlock(&driver->mutex);
-    turn(driver);
-}
-
-void driver_link_received(struct driver *driver, const void *data, size_t size)
-{
-    (void)pthread_mutex_lock(&driver->mutex);
-    if (hears(driver)) {
-        lsc_core_received(driver->core, driver_now(), data, size);
-    }
-    (void)pthread_mutex_unlock(&driver->mutex);
-    turn(driver);
-}
-
-void driver_link_failed(struct driver *driver, const char *why)
-{
-    (void)pthread_mutex_lock(&driver->mutex);
-    if (hears(driver)) {
-        proto_buffer_clear(&driver->send_ordered);
-        lsc_core_disconnected(driver->core, driver_now(), why);
-    }
-    (void)pthread_mutex_unlock(&driver->mutex);
-    turn(driver);
-}
-
-/* ---- the beginning ---- */
+/* ---- the turn ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    driver_handle_closed(handle->data);
+    struct driver *driver = handle->data;
+    (void)pthread_mutex_lock(&driver->mutex);
+    driver->handles--;
+    if (handle == (uv_handle_t *)&driver->timer) {
+        (void)close(driver->timer_fd); /* only now: libuv polls it until then */
+    }
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
 }
+
+static void close_handles(struct driver *driver)
+{
+    driver->closing_handles = true;
+    driver->connect_wanted = false;
+    driver->drop_wanted = true;
+    link_carry_out(driver);
+    uv_close((uv_handle_t *)&driver->wake, on_handle_closed);
+    uv_close((uv_handle_t *)&driver->soon, on_handle_closed);
+    uv_close((uv_handle_t *)&driver->timer, on_handle_closed);
+}
+
+/* Everything that the loop knew of is gone: tell the owner and let go. Mutex held, and released within. */
+static void finish(struct driver *driver)
+{
+    void (*closed)(void *ctx) = driver->closed;
+    void *ctx = driver->closed_ctx;
+    driver->closed = NULL;
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_unref(driver);
+    closed(ctx);
+}
+
+void driver_turn(struct driver *driver)
+{
+    (void)pthread_mutex_lock(&driver->mutex);
+    driver_ref(driver);
+    if (!driver->closing_handles) {
+        run_cancels(driver);
+        link_carry_out(driver);
+        run_events(driver);
+        link_carry_out(driver); /* what the callbacks asked for goes out in this turn */
+    }
+    if (!driver->closing_handles && !driver->core_closed) {
+        set_timer(driver);
+    }
+    bool more = driver->events_first != NULL;
+    if (driver->core_closed && !driver->closing_handles && !more) {
+        close_handles(driver);
+    } else if (!driver->closing_handles && (more || driver->drop_wanted || driver->connect_wanted)) {
+        (void)uv_idle_start(&driver->soon, driver->soon.idle_cb);
+    }
+    if (driver->closing_handles && driver->handles == 0 && driver->links == 0 && driver->closed != NULL) {
+        finish(driver);
+    } else {
+        (void)pthread_mutex_unlock(&driver->mutex);
+    }
+    driver_unref(driver);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    driver_turn(handle->data);
+}
+
+static void on_soon(uv_idle_t *handle)
+{
+    (void)uv_idle_stop(handle);
+    driver_turn(handle->data);
+}
+
+bool driver_on_loop(const struct driver *driver)
+{
+    return pthread_equal(pthread_self(), driver->loop_thread) != 0;
+}
+
+void driver_poke(struct driver *driver)
+{
+    if (driver->closing_handles) {
+        return;
+    }
+    if (driver_on_loop(driver)) {
+        (void)uv_idle_start(&driver->soon, on_soon);
+    } else {
+        (void)uv_async_send(&driver->wake);
+    }
+}
+
+/* ---- its life ---- */
 
 static int open_handles(struct driver *driver)
 {
-    int result = uv_async_init(driver->loop, &driver->wake, on_wake);
-    if (result != 0) {
-        return result;
+    driver->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (driver->timer_fd < 0) {
+        return result_set(LOCKSTEP_SYSTEM, "timerfd_create: %s", strerror(errno));
     }
-    driver->wake.data = driver;
-    driver->open_handles++;
-    result = uv_timer_init(driver->loop, &driver->soon);
-    LOCKSTEP_ASSERT(result == 0); /* by libuv's manual */
-    driver->soon.data = driver;
-    driver->open_handles++;
-    driver->alarm_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (driver->alarm_fd < 0) {
-        return uv_translate_sys_error(errno);
+    int error = uv_async_init(driver->loop, &driver->wake, on_wake);
+    if (error < 0) {
+        (void)close(driver->timer_fd);
+        return result_set(LOCKSTEP_SYSTEM, "uv_async_init: %s", uv_strerror(error));
     }
-    result = uv_poll_init(driver->loop, &driver->alarm, driver->alarm_fd);
-    if (result != 0) {
-        (void)close(driver->alarm_fd); /* nothing was written to it */
-        driver->alarm_fd = -1;
-        return result;
-    }
-    driver->alarm.data = driver;
-    driver->open_handles++;
-    return uv_poll_start(&driver->alarm, UV_READABLE, on_alarm);
+    /* These two do not fail: one only sets fields, the other has a descriptor that can be polled. */
+    error = uv_idle_init(driver->loop, &driver->soon);
+    LOCKSTEP_ASSERT(error == 0);
+    error = uv_poll_init(driver->loop, &driver->timer, driver->timer_fd);
+    LOCKSTEP_ASSERT(error == 0);
+    error = uv_poll_start(&driver->timer, UV_READABLE, on_timer);
+    LOCKSTEP_ASSERT(error == 0);
+    driver->wake.data = driver->soon.data = driver->timer.data = driver;
+    driver->handles = 3;
+    return LOCKSTEP_OK;
 }
 
-static const struct lsc_output *output_of(struct driver *driver, struct lsc_output *output)
+static void driver_free(struct driver *driver)
 {
-    *output = (struct lsc_output){
-        .ctx = driver,
-        .connect = order_connect,
-        .send = order_send,
-        .close = order_close,
-        .random = order_random,
-        .hold_lost = order_hold_lost,
-        .session_lost = order_session_lost,
-    };
-    return output;
-}
-
-static struct driver *allocate(uv_loop_t *loop, struct client_options *options)
-{
-    struct driver *driver = calloc(1, sizeof(*driver));
-    if (driver == NULL) {
-        options_done(options);
-        return NULL;
-    }
-    driver->options = *options;
-    driver->options.config.endpoints = driver->options.endpoints; /* they have moved */
-    driver->options.config.owner = driver->options.owner;
-    driver->loop = loop;
-    driver->references = 1;
-    driver->alarm_fd = -1;
-    driver->alarm_ms = UINT64_MAX;
-    driver->on_session_lost = options->on_session_lost;
-    driver->on_session_lost_arg = options->on_session_lost_arg;
-    driver->request_timeout_ms = options->config.request_timeout_ms;
-    driver->connect_timeout_ms = options->config.connect_timeout_ms;
-    driver->session_lost.run = run_session_lost;
-    proto_buffer_init(&driver->send_ordered, SEND_BYTES_MAX);
-    proto_buffer_init(&driver->sending, SEND_BYTES_MAX);
-    bool mutex = pthread_mutex_init(&driver->mutex, NULL) == 0;
-    if (!mutex || pthread_cond_init(&driver->changed, NULL) != 0) {
-        if (mutex) {
-            (void)pthread_mutex_destroy(&driver->mutex);
-        }
-        options_done(&driver->options);
-        free(driver);
-        return NULL;
-    }
-    return driver;
-}
-
-static void on_abandoned(void *arg)
-{
-    driver_unref(arg);
+    lsc_core_free(driver->core);
+    proto_buffer_done(&driver->out);
+    options_done(&driver->options);
+    (void)pthread_cond_destroy(&driver->event_done);
+    (void)pthread_mutex_destroy(&driver->mutex);
+    free(driver);
 }
 
 int driver_create(uv_loop_t *loop, struct client_options *options, struct driver **ret_driver)
 {
-    uint64_t random = 0;
-    if (getentropy(&random, sizeof(random)) != 0) {
-        options_done(options);
-        return result_set(LOCKSTEP_SYSTEM, "no random numbers: %s", strerror(errno));
-    }
-    struct driver *driver = allocate(loop, options);
+    struct driver *driver = calloc(1, sizeof(*driver));
     if (driver == NULL) {
-        return result_explain(LOCKSTEP_NO_MEMORY, NULL);
+        options_done(options);
+        return result_set(LOCKSTEP_NO_MEMORY, "no memory for a client");
     }
-    struct lsc_output output;
-    driver->core = lsc_core_create(&driver->options.config, output_of(driver, &output), driver_now());
-    int uv_result = driver->core == NULL ? UV_ENOMEM : open_handles(driver);
-    if (uv_result != 0) {
-        driver->core_closed = true;
-        driver->on_gone = on_abandoned;
-        driver->on_gone_arg = driver;
-        tear_down(driver);
-        return result_set(uv_result == UV_ENOMEM ? LOCKSTEP_NO_MEMORY : LOCKSTEP_SYSTEM, "no event loop: %s",
-                          uv_strerror(uv_result));
+    (void)pthread_mutex_init(&driver->mutex, NULL);
+    (void)pthread_cond_init(&driver->event_done, NULL);
+    driver->references = 1;
+    driver->loop = loop;
+    driver->loop_thread = pthread_self();
+    driver->timer_due = BOOT_NEVER;
+    driver->session_lost.run = run_session_lost;
+    proto_buffer_init(&driver->out, OUT_BYTES_MAX);
+    driver->options = *options;
+    driver->options.config.endpoints = driver->options.endpoints; /* the copies in their new place */
+    driver->options.config.owner = driver->options.owner;
+    options->text = NULL;
+    struct lsc_output output = {driver,      want_connect, want_send,      want_close,
+                                fill_random, on_hold_lost, on_session_lost};
+    driver->core = lsc_core_create(&driver->options.config, &output, driver_now(driver));
+    int result = driver->core == NULL ? result_set(LOCKSTEP_NO_MEMORY, "no memory for a client") : open_handles(driver);
+    if (result != LOCKSTEP_OK) {
+        driver_free(driver);
+        return result;
     }
     *ret_driver = driver;
     return LOCKSTEP_OK;
 }
 
-/* ---- the end ---- */
-
-static void on_core_closed(void *user, const struct lsc_outcome *outcome)
+void driver_ref(struct driver *driver)
 {
-    struct driver *driver = user;
-    (void)outcome;
-    driver->core_closed = true;
-}
-
-void driver_close(struct driver *driver, bool keep_session, void (*on_gone)(void *arg), void *arg)
-{
-    (void)pthread_mutex_lock(&driver->mutex);
-    LOCKSTEP_ASSERT(!driver->closing);
-    driver->closing = true;
-    driver->on_gone = on_gone;
-    driver->on_gone_arg = arg;
-    for (struct lockstep_lock *lock = driver->locks; lock != NULL; lock = lock->next) {
-        driver_event_remove_locked(driver, &lock->lost);
-    }
-    driver_event_remove_locked(driver, &driver->session_lost);
-    lsc_core_close(driver->core, driver_now(), keep_session, driver, on_core_closed);
-    driver_kick_locked(driver);
-    (void)pthread_mutex_unlock(&driver->mutex);
-}
-
-/* Every handle is closed: nothing can call the core any more. */
-static void gone(struct driver *driver)
-{
-    if (driver->alarm_fd >= 0) {
-        (void)close(driver->alarm_fd); /* nothing was written to it */
-        driver->alarm_fd = -1;
-    }
-    (void)pthread_mutex_lock(&driver->mutex);
-    for (struct lockstep_lock *lock = driver->locks; lock != NULL; lock = lock->next) {
-        lock->hold = NULL;
-    }
-    lsc_core_free(driver->core);
-    driver->core = NULL;
-    (void)pthread_mutex_unlock(&driver->mutex);
-    driver->on_gone(driver->on_gone_arg); /* may free the driver */
-}
-
-static void tear_down(struct driver *driver)
-{
-    (void)pthread_mutex_lock(&driver->mutex);
-    driver->tearing_down = true;
-    (void)pthread_mutex_unlock(&driver->mutex);
-    driver->open_handles++; /* ours, so that it does not reach 0 in here */
-    link_close(driver);
-    if (driver->wake.data != NULL) {
-        uv_close((uv_handle_t *)&driver->wake, on_handle_closed);
-    }
-    if (driver->soon.data != NULL) {
-        uv_close((uv_handle_t *)&driver->soon, on_handle_closed);
-    }
-    if (driver->alarm.data != NULL) {
-        uv_close((uv_handle_t *)&driver->alarm, on_handle_closed);
-    }
-    driver_handle_closed(driver);
-}
-
-void driver_handle_closed(struct driver *driver)
-{
-    LOCKSTEP_ASSERT(driver->open_handles > 0);
-    driver->open_handles--;
-    if (driver->open_handles == 0 && driver->tearing_down) {
-        gone(driver);
-    }
+    driver->references++;
 }
 
 void driver_unref(struct driver *driver)
 {
     (void)pthread_mutex_lock(&driver->mutex);
     LOCKSTEP_ASSERT(driver->references > 0);
-    driver->references--;
-    bool last = driver->references == 0;
+    bool last = --driver->references == 0;
     (void)pthread_mutex_unlock(&driver->mutex);
-    if (!last) {
-        return;
+    if (last) {
+        driver_free(driver);
     }
-    LOCKSTEP_ASSERT(driver->core == NULL);
-    proto_buffer_done(&driver->send_ordered);
-    proto_buffer_done(&driver->sending);
-    options_done(&driver->options);
-    (void)pthread_cond_destroy(&driver->changed);
-    (void)pthread_mutex_destroy(&driver->mutex);
-    free(driver);
+}
+
+static void on_core_closed(void *user, const struct lsc_outcome *outcome)
+{
+    struct driver *driver = user;
+    (void)outcome; /* closed, or not reached in time: there is nobody left to do anything about it */
+    driver->core_closed = true;
+}
+
+void driver_close(struct driver *driver, bool keep_session, void (*closed)(void *ctx), void *ctx)
+{
+    driver->closed = closed;
+    driver->closed_ctx = ctx;
+    lsc_core_close(driver->core, driver_now(driver), keep_session, driver, on_core_closed);
+    driver_poke(driver);
 }

@@ -1,272 +1,318 @@
-/* Owns the sockets of a driver: resolves a name, tries its addresses in turn, reads and writes. Everything here runs on
- * the loop's thread. There is one link at a time; what is heard of one that was closed goes nowhere.
- *
- *   link_open() --> lookup --> link (connecting) --+--> connected --> closed
- *                     |            ^               |
- *                     |            +- next address +
- *                     +--> failed                  +--> failed
- *
- * A closed link or lookup lives until libuv has given its memory back; it is cut off from the driver by `driver->link` or
- * `driver->lookup` no longer pointing at it. */
+/* Owns the socket: resolves, connects, reads, writes. One link is one attempt at one endpoint; the core makes another when
+ * this one ends. A link that was dropped lives on by itself until libuv has called everything back. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "client/driver.h"
+#include "protocol/assert.h"
 
-enum { READ_BYTES = 64 * 1024 };
+enum { READ_BYTES = 64 * 1024, USER_TIMEOUT_MS_MIN = 100 };
 
-struct driver_link {
+struct link {
+    struct driver *driver;
+    bool current; /* the driver's; else dropped */
+    bool connected;
+    bool has_tcp; /* `tcp` is open, or closing */
+    bool resolving;
     uv_tcp_t tcp;
     uv_connect_t connect;
-    struct driver *driver;
-    bool connected;
+    uv_getaddrinfo_t resolve;
+    struct addrinfo *found; /* by name: the addresses, */
+    struct addrinfo *next;  /* and the one to try next */
 };
 
-struct driver_lookup {
-    uv_getaddrinfo_t request;
-    struct driver *driver; /* counted in open_handles */
-};
-
-struct link_write {
+struct write {
     uv_write_t request;
-    struct driver *driver;
-    struct driver_link *link;
-    uint8_t data[];
+    struct link *link;
+    char data[];
 };
-
-static void try_next_address(struct driver *driver, const char *why);
 
 /* ---- the end of a link ---- */
 
-static void on_closed(uv_handle_t *handle)
+static void link_free_if_done(struct link *link)
 {
-    struct driver_link *link = handle->data;
+    if (link->current || link->has_tcp || link->resolving) {
+        return;
+    }
     struct driver *driver = link->driver;
+    uv_freeaddrinfo(link->found);
     free(link);
-    driver_handle_closed(driver);
+    driver->links--;
 }
 
-static void drop_link(struct driver *driver)
+static void on_tcp_closed(uv_handle_t *handle)
 {
-    struct driver_link *link = driver->link;
-    if (link != NULL) {
-        driver->link = NULL;
-        uv_close((uv_handle_t *)&link->tcp, on_closed);
+    struct link *link = handle->data;
+    struct driver *driver = link->driver;
+    (void)pthread_mutex_lock(&driver->mutex);
+    link->has_tcp = false;
+    link_free_if_done(link);
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
+}
+
+static void close_tcp(struct link *link)
+{
+    if (link->has_tcp && !uv_is_closing((uv_handle_t *)&link->tcp)) {
+        uv_close((uv_handle_t *)&link->tcp, on_tcp_closed);
     }
 }
 
-void link_close(struct driver *driver)
+static void link_drop(struct driver *driver)
 {
-    drop_link(driver);
-    if (driver->lookup != NULL) {
-        (void)uv_cancel((uv_req_t *)&driver->lookup->request); /* one that runs already can not be stopped; it is ignored */
-        driver->lookup = NULL;
+    struct link *link = driver->link;
+    driver->link = NULL;
+    driver->drop_wanted = false;
+    if (link == NULL) {
+        return;
     }
-    driver->addresses_count = 0;
+    link->current = false;
+    if (link->resolving) {
+        (void)uv_cancel((uv_req_t *)&link->resolve); /* too late for that is fine: its callback comes in any case */
+    }
+    close_tcp(link);
+    link_free_if_done(link);
 }
 
-static void fail(struct driver *driver, const char *why)
+/* Whether the core still listens: it may have dropped the link on another thread, and we have not yet. */
+static bool link_is_heard(const struct link *link)
 {
-    link_close(driver);
-    driver_link_failed(driver, why);
+    return link->current && !link->driver->drop_wanted;
+}
+
+/* It ended by itself: the core hears of it. */
+static void link_fail(struct link *link, const char *why)
+{
+    struct driver *driver = link->driver;
+    if (!link_is_heard(link)) {
+        return;
+    }
+    link_drop(driver);
+    proto_buffer_clear(&driver->out);
+    lsc_core_disconnected(driver->core, driver_now(driver), why);
 }
 
 /* ---- reading and writing ---- */
 
-/* Read data is consumed before the callback returns, so one buffer serves every link of a thread. */
-static _Thread_local char read_buffer[READ_BYTES];
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     (void)handle;
     (void)suggested;
-    *ret_buffer = uv_buf_init(read_buffer, sizeof(read_buffer));
+    buffer->base = malloc(READ_BYTES);
+    buffer->len = buffer->base == NULL ? 0 : READ_BYTES;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
-    struct driver_link *link = stream->data;
-    if (link->driver->link != link) {
-        return;
+    struct link *link = stream->data;
+    struct driver *driver = link->driver;
+    (void)pthread_mutex_lock(&driver->mutex);
+    if (size < 0) {
+        link_fail(link, size == UV_EOF ? "it closed the connection" : uv_strerror((int)size));
+    } else if (size > 0 && link_is_heard(link)) {
+        lsc_core_received(driver->core, driver_now(driver), buffer->base, (size_t)size);
     }
-    if (size > 0) {
-        driver_link_received(link->driver, buffer->base, (size_t)size);
-    } else if (size < 0) {
-        fail(link->driver, size == UV_EOF ? "it closed the connection" : uv_strerror((int)size));
-    }
+    (void)pthread_mutex_unlock(&driver->mutex);
+    free(buffer->base);
+    driver_turn(driver);
 }
 
 static void on_written(uv_write_t *request, int status)
 {
-    struct link_write *write = (struct link_write *)request->data;
-    struct driver *driver = write->driver;
-    bool current = driver->link == write->link;
+    struct write *write = (struct write *)(void *)request;
+    struct link *link = write->link;
+    struct driver *driver = link->driver;
+    (void)pthread_mutex_lock(&driver->mutex);
     free(write);
-    if (status < 0 && current) {
-        fail(driver, uv_strerror(status));
+    if (status < 0) {
+        link_fail(link, uv_strerror(status));
     }
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
 }
 
-void link_send(struct driver *driver, const void *data, size_t size)
+/* What the socket does not take at once is kept by libuv. @return 0 or an error. */
+static int link_write(struct link *link, const uint8_t *data, size_t size)
 {
-    struct driver_link *link = driver->link;
-    if (link == NULL || !link->connected) {
-        return; /* it failed in between; the core will hear of that */
-    }
     uv_buf_t buffer = uv_buf_init((char *)(uintptr_t)data, (unsigned)size);
     int written = uv_try_write((uv_stream_t *)&link->tcp, &buffer, 1);
     size_t done = written > 0 ? (size_t)written : 0;
+    if (written < 0 && written != UV_EAGAIN) {
+        return written;
+    }
     if (done == size) {
-        return;
+        return 0;
     }
-    struct link_write *write = malloc(sizeof(*write) + size - done);
+    struct write *write = malloc(sizeof(*write) + size - done);
     if (write == NULL) {
-        fail(driver, "no memory for what is to be sent");
-        return;
+        return UV_ENOMEM;
     }
-    write->driver = driver;
     write->link = link;
-    write->request.data = write;
-    memcpy(write->data, (const uint8_t *)data + done, size - done);
-    uv_buf_t rest = uv_buf_init((char *)write->data, (unsigned)(size - done));
-    int result = uv_write(&write->request, (uv_stream_t *)&link->tcp, &rest, 1, on_written);
-    if (result != 0) {
+    memcpy(write->data, data + done, size - done);
+    buffer = uv_buf_init(write->data, (unsigned)(size - done));
+    int error = uv_write(&write->request, (uv_stream_t *)&link->tcp, &buffer, 1, on_written);
+    if (error < 0) {
         free(write);
-        fail(driver, uv_strerror(result));
     }
+    return error;
 }
 
 /* ---- connecting ---- */
 
+static void link_connect(struct link *link, const struct sockaddr *address);
+
+/* One address has failed: on to the next, if the name has more. The handle can not be used again, so the next attempt
+ * begins when it is closed. */
+static void on_tried(uv_handle_t *handle)
+{
+    struct link *link = handle->data;
+    struct driver *driver = link->driver;
+    (void)pthread_mutex_lock(&driver->mutex);
+    link->has_tcp = false;
+    if (link_is_heard(link) && link->next != NULL) {
+        const struct sockaddr *address = link->next->ai_addr;
+        link->next = link->next->ai_next;
+        link_connect(link, address);
+    } else {
+        link_free_if_done(link); /* if it was not dropped yet, link_drop() does it */
+    }
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
+}
+
+static void set_socket_options(struct link *link)
+{
+    int fd = -1;
+    (void)uv_tcp_nodelay(&link->tcp, 1); /* without it requests are only slower */
+    if (uv_fileno((uv_handle_t *)&link->tcp, &fd) == 0) {
+        uint64_t third_ms = link->driver->options.config.session_ttl_ms / 3;
+        unsigned timeout_ms = third_ms > USER_TIMEOUT_MS_MIN ? (unsigned)third_ms : USER_TIMEOUT_MS_MIN;
+        /* Heartbeats find a dead peer sooner; this frees the socket of one that nobody waits for. */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+    }
+}
+
 static void on_connected(uv_connect_t *request, int status)
 {
-    struct driver_link *link = request->data;
+    struct link *link = request->data;
     struct driver *driver = link->driver;
-    if (driver->link != link) {
-        return;
+    (void)pthread_mutex_lock(&driver->mutex);
+    if (!link_is_heard(link)) {
+        /* dropped meanwhile; its close comes, or is under way */
+    } else if (status < 0 && link->next != NULL) {
+        uv_close((uv_handle_t *)&link->tcp, on_tried);
+    } else if (status < 0) {
+        link_fail(link, uv_strerror(status));
+    } else {
+        set_socket_options(link);
+        link->connected = true;
+        int error = uv_read_start((uv_stream_t *)&link->tcp, on_alloc, on_read);
+        if (error < 0) {
+            link_fail(link, uv_strerror(error));
+        } else {
+            lsc_core_connected(driver->core, driver_now(driver));
+        }
     }
-    if (status == 0) {
-        status = uv_read_start((uv_stream_t *)&link->tcp, on_alloc, on_read);
-    }
-    if (status != 0) {
-        try_next_address(driver, uv_strerror(status));
-        return;
-    }
-    link->connected = true;
-    driver_link_connected(driver);
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
 }
 
-/* @return 0, or libuv's error; then there is no link. */
-static int begin(struct driver *driver, const struct sockaddr *address)
+static void link_connect(struct link *link, const struct sockaddr *address)
 {
-    struct driver_link *link = calloc(1, sizeof(*link));
-    if (link == NULL) {
-        return UV_ENOMEM;
+    int error = uv_tcp_init(link->driver->loop, &link->tcp);
+    if (error < 0) {
+        link_fail(link, uv_strerror(error));
+        return;
     }
-    int result = uv_tcp_init(driver->loop, &link->tcp);
-    if (result != 0) {
-        free(link);
-        return result;
-    }
-    link->driver = driver;
+    link->has_tcp = true;
     link->tcp.data = link;
     link->connect.data = link;
-    driver->link = link;
-    driver->open_handles++;
-    (void)uv_tcp_nodelay(&link->tcp, 1); /* slower without, not wrong */
-    result = uv_tcp_connect(&link->connect, &link->tcp, address, on_connected);
-    if (result != 0) {
-        drop_link(driver);
+    error = uv_tcp_connect(&link->connect, &link->tcp, address, on_connected);
+    if (error < 0) {
+        link_fail(link, uv_strerror(error));
     }
-    return result;
 }
 
-/* `why` the one before did not do. */
-static void try_next_address(struct driver *driver, const char *why)
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
-    drop_link(driver);
-    while (driver->addresses_next < driver->addresses_count) {
-        const struct sockaddr_storage *address = &driver->addresses[driver->addresses_next];
-        driver->addresses_next++;
-        int result = begin(driver, (const struct sockaddr *)address);
-        if (result == 0) {
-            return;
-        }
-        why = uv_strerror(result);
+    struct link *link = request->data;
+    struct driver *driver = link->driver;
+    (void)pthread_mutex_lock(&driver->mutex);
+    link->resolving = false;
+    link->found = found;
+    if (!link_is_heard(link)) {
+        link_free_if_done(link);
+    } else if (status < 0 || found == NULL) {
+        link_fail(link, status < 0 ? uv_strerror(status) : "the name has no address");
+    } else {
+        link->next = found->ai_next;
+        link_connect(link, found->ai_addr);
     }
-    fail(driver, why);
+    (void)pthread_mutex_unlock(&driver->mutex);
+    driver_turn(driver);
 }
 
-/* ---- names ---- */
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+static void link_resolve(struct link *link, const char *host, uint16_t port)
 {
-    struct driver_lookup *lookup = request->data;
-    struct driver *driver = lookup->driver;
-    bool current = driver->lookup == lookup;
-    if (current) {
-        driver->lookup = NULL;
-        for (const struct addrinfo *at = list; at != NULL && driver->addresses_count < DRIVER_ADDRESSES_MAX; at = at->ai_next) {
-            if (at->ai_addrlen <= sizeof(driver->addresses[0])) {
-                memcpy(&driver->addresses[driver->addresses_count], at->ai_addr, at->ai_addrlen);
-                driver->addresses_count++;
-            }
-        }
-    }
-    uv_freeaddrinfo(list);
-    free(lookup);
-    if (current) {
-        try_next_address(driver, status == 0 ? "its name has no address" : uv_strerror(status));
-    }
-    driver_handle_closed(driver);
-}
-
-static int look_up(struct driver *driver, const char *host, uint16_t port)
-{
-    struct driver_lookup *lookup = calloc(1, sizeof(*lookup));
-    if (lookup == NULL) {
-        return UV_ENOMEM;
-    }
+    struct sockaddr_storage address = {0};
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     char service[8];
-    (void)snprintf(service, sizeof(service), "%u", (unsigned)port);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    lookup->driver = driver;
-    lookup->request.data = lookup;
-    int result = uv_getaddrinfo(driver->loop, &lookup->request, on_resolved, host, service, &hints);
-    if (result != 0) {
-        free(lookup);
-        return result;
+    if (uv_ip4_addr(host, port, (struct sockaddr_in *)&address) == 0 ||
+        uv_ip6_addr(host, port, (struct sockaddr_in6 *)&address) == 0) {
+        link_connect(link, (const struct sockaddr *)&address);
+        return;
     }
-    driver->lookup = lookup;
-    driver->open_handles++;
-    return 0;
+    (void)snprintf(service, sizeof(service), "%u", port);
+    link->resolve.data = link;
+    int error = uv_getaddrinfo(link->driver->loop, &link->resolve, on_resolved, host, service, &hints);
+    link->resolving = error == 0;
+    if (error < 0) {
+        link_fail(link, uv_strerror(error));
+    }
 }
 
-void link_open(struct driver *driver, const char *address)
+static void link_open(struct driver *driver)
 {
     char host[PROTO_ADDRESS_BYTES_MAX + 1];
     uint16_t port = 0;
-    link_close(driver);
-    driver->addresses_next = 0;
-    if (!address_split(address, host, &port)) {
-        fail(driver, "not an address");
+    struct link *link = calloc(1, sizeof(*link));
+    if (link == NULL || !address_split(driver->address, host, &port)) {
+        free(link);
+        lsc_core_disconnected(driver->core, driver_now(driver), link == NULL ? "no memory" : "this is no address");
         return;
     }
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    if (uv_ip4_addr(host, port, &v4) == 0) {
-        memcpy(&driver->addresses[0], &v4, sizeof(v4));
-        driver->addresses_count = 1;
-    } else if (uv_ip6_addr(host, port, &v6) == 0) {
-        memcpy(&driver->addresses[0], &v6, sizeof(v6));
-        driver->addresses_count = 1;
-    } else {
-        int result = look_up(driver, host, port);
-        if (result != 0) {
-            fail(driver, uv_strerror(result));
+    link->driver = driver;
+    link->current = true;
+    driver->link = link;
+    driver->links++;
+    link_resolve(link, host, port);
+}
+
+/* ---- on behalf of the core ---- */
+
+/* Carrying out may fail at once, which the core hears within, and then wants something else. */
+void link_carry_out(struct driver *driver)
+{
+    for (unsigned rounds = 0; rounds < 8; rounds++) {
+        if (driver->drop_wanted) {
+            driver->drop_wanted = false;
+            link_drop(driver);
+        } else if (driver->connect_wanted) {
+            driver->connect_wanted = false;
+            LOCKSTEP_ASSERT(driver->link == NULL);
+            link_open(driver);
+        } else if (driver->out.size > 0 && driver->link != NULL && driver->link->connected) {
+            int error = link_write(driver->link, driver->out.data, driver->out.size);
+            proto_buffer_clear(&driver->out);
+            if (error < 0) {
+                link_fail(driver->link, uv_strerror(error));
+            }
+        } else {
+            break;
         }
-        return;
     }
-    try_next_address(driver, "its address is of no known kind");
 }

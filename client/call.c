@@ -1,0 +1,568 @@
+/* Owns the requests that are under way: their ids, their order, when they go out, when their callers have waited enough.
+ * Never looks into an answer.
+ *
+ *  A1  A call is in exactly one list (state.h has its life). Sent calls, and at the head of the ready ones those that are
+ *      sent again, are in order of id.
+ *  A2  The floor is the id before the smallest one that is given and not answered. So it lies below every request it goes
+ *      with (K3), and a wait holds it down for as long as it lasts.
+ *  A3  What a session's window can not hold is not sent: ids above the floor stay below CALL_WINDOW_MAX, and what makes room
+ *      (release, cancel, close) has a little more. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/state.h"
+#include "protocol/assert.h"
+#include "protocol/encode.h"
+#include "protocol/frame.h"
+
+/* ---- lists ---- */
+
+static void list_insert_before(struct lsc_core *core, enum call_place place, struct lsc_call *call, struct lsc_call *next)
+{
+    struct call_list *list = &core->lists[place];
+    struct lsc_call *prev = next == NULL ? list->last : next->prev;
+    call->place = place;
+    call->next = next;
+    call->prev = prev;
+    *(prev == NULL ? &list->first : &prev->next) = call;
+    *(next == NULL ? &list->last : &next->prev) = call;
+    core->sent_count += place == CALL_SENT;
+}
+
+static void list_remove(struct lsc_core *core, struct lsc_call *call)
+{
+    struct call_list *list = &core->lists[call->place];
+    *(call->prev == NULL ? &list->first : &call->prev->next) = call->next;
+    *(call->next == NULL ? &list->last : &call->next->prev) = call->prev;
+    core->sent_count -= call->place == CALL_SENT;
+    call->next = call->prev = NULL;
+}
+
+/* Among the sent ones, where mostly the end is the place. */
+static void insert_sent(struct lsc_core *core, struct lsc_call *call)
+{
+    struct lsc_call *prev = core->lists[CALL_SENT].last;
+    while (prev != NULL && prev->request.id > call->request.id) {
+        prev = prev->prev;
+    }
+    list_insert_before(core, CALL_SENT, call, prev == NULL ? core->lists[CALL_SENT].first : prev->next);
+}
+
+/* Before the ready ones with greater ids or none. */
+static void insert_ready(struct lsc_core *core, struct lsc_call *call)
+{
+    struct lsc_call *next = call->request.id == 0 ? NULL : core->lists[CALL_READY].first;
+    while (next != NULL && next->request.id != 0 && next->request.id < call->request.id) {
+        next = next->next;
+    }
+    list_insert_before(core, CALL_READY, call, next);
+}
+
+/* ---- making one ---- */
+
+enum { TEXTS_MAX = 2 };
+
+/* The strings in a request's body. @return how many. */
+static unsigned texts_of(struct proto_request *request, struct proto_bytes *texts[TEXTS_MAX])
+{
+    union proto_request_body *body = &request->body;
+    struct proto_bytes *first = NULL;
+    struct proto_bytes *second = NULL;
+    switch (request->kind) {
+    case PROTO_SESSION_OPEN:
+        first = &body->session_open.owner;
+        break;
+    case PROTO_LOCK_ACQUIRE:
+        first = &body->lock_acquire.key;
+        second = &body->lock_acquire.value;
+        break;
+    case PROTO_LOCK_EXTEND:
+        first = &body->lock_extend.key;
+        break;
+    case PROTO_LOCK_RELEASE:
+        first = &body->lock_release.key;
+        break;
+    case PROTO_LOCK_SET_VALUE:
+        first = &body->lock_set_value.key;
+        second = &body->lock_set_value.value;
+        break;
+    case PROTO_LOCK_GET:
+        first = &body->lock_get.key;
+        break;
+    case PROTO_LOCK_LIST:
+        first = &body->lock_list.prefix;
+        second = &body->lock_list.after;
+        break;
+    case PROTO_FENCE_CHECK:
+        first = &body->fence_check.key;
+        break;
+    case PROTO_FORCE_RELEASE:
+        first = &body->force_release.key;
+        second = &body->force_release.reason;
+        break;
+    case PROTO_SESSION_KILL:
+        first = &body->session_kill.reason;
+        break;
+    default:
+        break; /* no strings */
+    }
+    texts[0] = first;
+    texts[1] = second;
+    return (first != NULL ? 1U : 0U) + (second != NULL ? 1U : 0U);
+}
+
+struct lsc_call *lsc_call_create(struct lsc_core *core, struct boot_time now, const struct proto_request *request)
+{
+    struct proto_request copy = *request;
+    struct proto_bytes *texts[TEXTS_MAX];
+    unsigned count = texts_of(&copy, texts);
+    size_t size = 0;
+    for (unsigned i = 0; i < count; i++) {
+        size += texts[i]->size;
+    }
+    struct lsc_call *call = calloc(1, sizeof(*call) + size);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->request = copy;
+    call->request.id = 0;
+    (void)texts_of(&call->request, texts);
+    uint8_t *at = call->bytes;
+    for (unsigned i = 0; i < count; i++) {
+        if (texts[i]->size > 0) {
+            memcpy(at, texts[i]->data, texts[i]->size);
+        }
+        texts[i]->data = at;
+        at += texts[i]->size;
+    }
+    const struct proto_operation *operation = proto_operation_find(request->kind);
+    call->in_session = operation != NULL && operation->sent_by == PROTO_SESSION;
+    call->begun = now;
+    call->due = boot_after(now, core->config.request_timeout_ms);
+    return call;
+}
+
+bool lsc_call_any_node(const struct lsc_call *call)
+{
+    const struct proto_operation *operation = proto_operation_find(call->request.kind);
+    if (operation == NULL || call->request.kind == PROTO_CLUSTER_TRANSFER) {
+        return false;
+    }
+    return operation->served_by == PROTO_LOCAL || (operation->served_by == PROTO_QUERY && call->request.stale);
+}
+
+void lsc_call_begin(struct lsc_core *core, struct lsc_call *call, bool first)
+{
+    list_insert_before(core, CALL_READY, call, first ? core->lists[CALL_READY].first : NULL);
+    core->calls_count++;
+    core->session_calls += call->in_session;
+    core->leader_calls += !lsc_call_any_node(call);
+    core->calls_due = boot_earlier(core->calls_due, call->due);
+    if (call->request.kind == PROTO_LOCK_ACQUIRE) {
+        /* However long its wait, it ends when no leader can be reached (due_of()). */
+        core->calls_due = boot_earlier(core->calls_due, boot_after(call->begun, core->config.request_timeout_ms));
+    }
+}
+
+struct lsc_call *lsc_call_start(struct lsc_core *core, struct boot_time now, struct lsc_call *call, void *user,
+                                lsc_done_cb done)
+{
+    LOCKSTEP_ASSERT(!core->closing);
+    if (call == NULL) {
+        struct lsc_outcome outcome = {.result = LOCKSTEP_NO_MEMORY, .detail = ""};
+        done(user, &outcome);
+        return NULL;
+    }
+    call->user = user;
+    call->done = done;
+    lsc_call_begin(core, call, false);
+    core->starting = call;
+    lsc_settle(core, now);
+    struct lsc_call *started = core->starting;
+    core->starting = NULL;
+    return started;
+}
+
+struct lsc_call *lsc_ask(struct lsc_core *core, struct boot_time now, const struct proto_request *request, void *user,
+                         lsc_done_cb done)
+{
+    return lsc_call_start(core, now, lsc_call_create(core, now, request), user, done);
+}
+
+/* ---- ending one ---- */
+
+/* The answer to whoever waits; the call may go on without. */
+static void tell(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
+{
+    lsc_done_cb done = call->done;
+    core->starting = core->starting == call ? NULL : core->starting;
+    call->done = NULL;
+    call->due = BOOT_NEVER;
+    if (done != NULL) {
+        done(call->user, outcome);
+    }
+}
+
+void lsc_call_end(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
+{
+    list_remove(core, call);
+    core->calls_count--;
+    core->session_calls -= call->in_session;
+    core->leader_calls -= !lsc_call_any_node(call);
+    lsc_session_forget(core, call);
+    lsc_grant_forget(core, call);
+    tell(core, call, outcome);
+    explicit_bzero(call->request.secret, sizeof(call->request.secret));
+    free(call);
+}
+
+void lsc_call_fail(struct lsc_core *core, struct lsc_call *call, int result, const char *detail)
+{
+    struct lsc_outcome outcome = {.result = result, .detail = detail};
+    lsc_call_end(core, call, &outcome);
+}
+
+typedef bool (*call_filter)(const struct lsc_call *call);
+
+static void fail_where(struct lsc_core *core, call_filter filter, int result, const char *detail)
+{
+    for (unsigned place = 0; place < 3; place++) {
+        struct lsc_call *next = NULL;
+        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
+            next = call->next;
+            if (filter(call)) {
+                lsc_call_fail(core, call, result, detail);
+            }
+        }
+    }
+}
+
+static bool is_unsent(const struct lsc_call *call)
+{
+    return call->done != NULL && call->place != CALL_SENT && !call->ambiguous;
+}
+
+static bool is_in_session(const struct lsc_call *call)
+{
+    return call->in_session;
+}
+
+void lsc_calls_fail_unsent(struct lsc_core *core, int result, const char *detail)
+{
+    fail_where(core, is_unsent, result, detail);
+}
+
+void lsc_calls_fail_session(struct lsc_core *core, int result, const char *detail)
+{
+    fail_where(core, is_in_session, result, detail);
+}
+
+void lsc_calls_fail_all(struct lsc_core *core, int result)
+{
+    for (unsigned place = 0; place < 3; place++) {
+        struct lsc_call *next = NULL;
+        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
+            next = call->next;
+            /* A session that is being opened has to be known before it can be closed. */
+            bool needed = core->closing && !core->keep_session && !core->closed && call == core->session.opener &&
+                          (call->place == CALL_SENT || call->ambiguous);
+            if (!needed) {
+                lsc_call_fail(core, call, result, "the client was closed");
+            }
+        }
+    }
+}
+
+/* ---- sending ---- */
+
+uint64_t lsc_calls_floor(const struct lsc_core *core)
+{
+    uint64_t smallest = core->next_id;
+    const struct lsc_call *sent = core->lists[CALL_SENT].first;
+    if (sent != NULL && sent->request.id < smallest) {
+        smallest = sent->request.id;
+    }
+    for (const struct lsc_call *at = core->lists[CALL_READY].first; at != NULL; at = at->next) {
+        if (at->request.id != 0) {
+            smallest = at->request.id < smallest ? at->request.id : smallest;
+            break; /* A1: the others with ids follow in order */
+        }
+        if (!at->waits_for_session && at != core->session.opener) {
+            break; /* only the opener stands before those that are sent again */
+        }
+    }
+    for (const struct lsc_call *at = core->lists[CALL_DELAYED].first; at != NULL; at = at->next) {
+        if (at->request.id != 0 && at->request.id < smallest) {
+            smallest = at->request.id;
+        }
+    }
+    return smallest - 1;
+}
+
+static bool makes_room(const struct lsc_call *call)
+{
+    return call->request.kind == PROTO_LOCK_RELEASE || call->request.kind == PROTO_LOCK_CANCEL ||
+           call->request.kind == PROTO_SESSION_CLOSE;
+}
+
+static bool window_admits(const struct lsc_core *core, const struct lsc_call *call)
+{
+    uint64_t used = core->next_id - 1 - lsc_calls_floor(core);
+    return call->request.id != 0 || used < (makes_room(call) ? CALL_WINDOW_URGENT : CALL_WINDOW_MAX);
+}
+
+static bool may_be_sent(struct lsc_core *core, struct lsc_call *call)
+{
+    if (call->waits_for_session || (!core->route.leads && !lsc_call_any_node(call))) {
+        return false;
+    }
+    if (!call->in_session) {
+        return true;
+    }
+    if (core->session.state != SESSION_OPEN) {
+        return false;
+    }
+    if (!window_admits(core, call)) {
+        call->refusal = LOCKSTEP_LIMIT;
+        return false;
+    }
+    return true;
+}
+
+/* The frame, with what only now is known. */
+static void encode(struct lsc_core *core, const struct lsc_call *call)
+{
+    struct proto_request request = call->request;
+    if (call->in_session) {
+        request.session_id = core->session.id;
+        request.ack_floor = lsc_calls_floor(core);
+        if (request.id < core->floor_limit_until && request.ack_floor > core->floor_limit) {
+            request.ack_floor = core->floor_limit;
+        }
+        LOCKSTEP_ASSERT(request.ack_floor < request.id);
+    }
+    if (call->in_session || request.kind == PROTO_SESSION_OPEN) {
+        memcpy(request.secret, core->session.secret, sizeof(request.secret));
+    }
+    if (call->abandoned) {
+        /* If it was executed before, this finds it as it was; if not, it must not begin to wait now. */
+        request.body.lock_acquire.wait_ms = 0;
+    }
+    size_t begin = proto_frame_begin(&core->out);
+    proto_encode_request(&core->out, &request);
+    if (!proto_frame_end(&core->out, begin, true)) {
+        core->out.failed = true;
+    }
+    explicit_bzero(request.secret, sizeof(request.secret));
+}
+
+static void send_one(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
+{
+    if (core->sent_count == 0) {
+        lsc_route_awaits(core, now);
+    }
+    list_remove(core, call);
+    if (call->request.id == 0) {
+        LOCKSTEP_ASSERT(core->next_id < UINT64_MAX);
+        call->request.id = core->next_id++;
+        call->sent_at = now;
+    }
+    call->request.session_id = call->in_session ? core->session.id : call->request.session_id;
+    call->refusal = LOCKSTEP_OK;
+    insert_sent(core, call);
+    lsc_session_sent(core, call);
+    lsc_grant_sent(core, call);
+    encode(core, call);
+}
+
+void lsc_calls_send(struct lsc_core *core, struct boot_time now)
+{
+    if (core->route.state != ROUTE_READY) {
+        return;
+    }
+    struct lsc_call *next = NULL;
+    for (struct lsc_call *call = core->lists[CALL_READY].first; call != NULL; call = next) {
+        next = call->next;
+        if (core->sent_count >= CALL_SENT_MAX) {
+            break;
+        }
+        if (may_be_sent(core, call)) {
+            send_one(core, now, call);
+        }
+    }
+}
+
+struct lsc_call *lsc_call_find_sent(struct lsc_core *core, uint64_t id)
+{
+    struct lsc_call *call = core->lists[CALL_SENT].first;
+    while (call != NULL && call->request.id < id) {
+        call = call->next;
+    }
+    return call != NULL && call->request.id == id ? call : NULL;
+}
+
+/* ---- asking again ---- */
+
+void lsc_call_again(struct lsc_core *core, struct lsc_call *call)
+{
+    list_remove(core, call);
+    insert_ready(core, call);
+}
+
+void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms, bool renumber)
+{
+    list_remove(core, call);
+    if (renumber) {
+        call->request.id = 0;
+        call->ambiguous = false;
+    }
+    call->retry_at = boot_after(now, wait_ms < CALL_RETRY_MS_MAX ? wait_ms : CALL_RETRY_MS_MAX);
+    list_insert_before(core, CALL_DELAYED, call, NULL);
+    core->calls_due = boot_earlier(core->calls_due, call->retry_at);
+}
+
+/* Whether sending it twice does what sending it once does (K5). */
+static bool is_repeatable(const struct lsc_call *call)
+{
+    const struct proto_operation *operation = proto_operation_find(call->request.kind);
+    if (operation == NULL || operation->sent_by != PROTO_ADMIN) {
+        return true; /* by its request id, by the session's secret, or because it changes nothing */
+    }
+    return call->request.kind == PROTO_SESSION_KILL ||
+           (call->request.kind == PROTO_FORCE_RELEASE && call->request.body.force_release.token != 0);
+}
+
+bool lsc_call_ambiguous(struct lsc_core *core, struct lsc_call *call)
+{
+    call->ambiguous = true;
+    if (is_repeatable(call)) {
+        return true;
+    }
+    lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+    return false;
+}
+
+void lsc_calls_disconnected(struct lsc_core *core, struct boot_time now)
+{
+    (void)now;
+    struct lsc_call *prev = NULL;
+    for (struct lsc_call *call = core->lists[CALL_SENT].last; call != NULL; call = prev) {
+        prev = call->prev;
+        bool unwanted = call->done == NULL && !call->in_session && call != core->session.opener;
+        /* The session is taken up anew on the next connection, which renews it. */
+        bool replaced = call == core->session.renewal || call == core->session.opener;
+        if (unwanted || replaced) {
+            lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+        } else if (lsc_call_ambiguous(core, call)) {
+            lsc_call_again(core, call);
+        }
+    }
+}
+
+/* ---- time ---- */
+
+/* When the caller has waited enough. A wait ends too when no leader could be reached for a request's timeout. */
+static struct boot_time due_of(const struct lsc_core *core, const struct lsc_call *call)
+{
+    bool waits = call->request.kind == PROTO_LOCK_ACQUIRE && call->done != NULL;
+    if (!waits || core->route.lost_at.ms == UINT64_MAX) {
+        return call->due;
+    }
+    uint64_t since_ms = core->route.lost_at.ms > call->begun.ms ? core->route.lost_at.ms : call->begun.ms;
+    return boot_earlier(call->due, boot_after((struct boot_time){since_ms}, core->config.request_timeout_ms));
+}
+
+/* Why a call that was never sent, or always refused, has not succeeded. */
+static int reason_of(const struct lsc_core *core, const struct lsc_call *call, char *detail, size_t size)
+{
+    const struct route *route = &core->route;
+    if (call->refusal != LOCKSTEP_OK) {
+        (void)snprintf(detail, size, "a limit of the node or of the session was reached for %llu ms",
+                       (unsigned long long)core->config.request_timeout_ms);
+        return call->refusal;
+    }
+    if (call->in_session && core->session.failure != LOCKSTEP_OK) {
+        (void)snprintf(detail, size, "no session could be opened: %.400s", core->session.failure_text);
+        return core->session.failure;
+    }
+    (void)snprintf(detail, size, "no leader was reached within %llu ms; last attempt: %.400s",
+                   (unsigned long long)core->config.request_timeout_ms,
+                   route->failure_text[0] == '\0' ? "still under way" : route->failure_text);
+    return route->failure;
+}
+
+static void time_out(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
+{
+    char detail[DETAIL_BYTES] = "";
+    bool changes = proto_operation_find(call->request.kind) == NULL ||
+                   proto_operation_find(call->request.kind)->served_by == PROTO_LOG ||
+                   call->request.kind == PROTO_CLUSTER_TRANSFER;
+    bool maybe = changes && !call->waits_for_session && (call->ambiguous || call->place == CALL_SENT);
+    int result = maybe ? LOCKSTEP_UNKNOWN : reason_of(core, call, detail, sizeof(detail));
+    struct lsc_outcome outcome = {.result = result, .detail = detail};
+    bool background = call->request.kind == PROTO_LOCK_RELEASE || (maybe && call->in_session);
+    if (maybe && call->request.kind == PROTO_LOCK_ACQUIRE) {
+        tell(core, call, &outcome);
+        lsc_acquire_abandon(core, now, call);
+    } else if (background || call->place == CALL_SENT) {
+        tell(core, call, &outcome); /* goes on, or waits for an answer that nobody reads */
+    } else {
+        lsc_call_end(core, call, &outcome);
+    }
+}
+
+void lsc_calls_expire(struct lsc_core *core, struct boot_time now)
+{
+    if (!boot_reached(now, core->calls_due)) {
+        return;
+    }
+    for (unsigned place = 0; place < 3; place++) {
+        struct lsc_call *next = NULL;
+        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
+            next = call->next;
+            if (boot_reached(now, due_of(core, call))) {
+                time_out(core, now, call);
+            } else if (place == CALL_DELAYED && boot_reached(now, call->retry_at)) {
+                lsc_call_again(core, call);
+            }
+        }
+    }
+    core->calls_due = BOOT_NEVER;
+    for (unsigned place = 0; place < 3; place++) {
+        for (const struct lsc_call *call = core->lists[place].first; call != NULL; call = call->next) {
+            struct boot_time due = due_of(core, call);
+            due = place == CALL_DELAYED ? boot_earlier(due, call->retry_at) : due;
+            core->calls_due = boot_earlier(core->calls_due, due);
+        }
+    }
+}
+
+/* ---- acquires whose caller has gone ---- */
+
+void lsc_acquire_abandon(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
+{
+    LOCKSTEP_ASSERT(call->done == NULL);
+    if (call->place != CALL_SENT && !call->ambiguous) {
+        lsc_call_fail(core, call, LOCKSTEP_CANCELLED, "");
+        return;
+    }
+    call->abandoned = true;
+    call->due = BOOT_NEVER;
+    struct proto_request request = {.kind = PROTO_LOCK_CANCEL,
+                                    .body.lock_cancel = {.target_id = call->request.id}};
+    struct lsc_call *cancel = lsc_call_create(core, now, &request);
+    if (cancel == NULL) {
+        return; /* then the wait ends by its own time, and a grant is given back all the same */
+    }
+    cancel->due = BOOT_NEVER;
+    lsc_call_begin(core, cancel, false);
+}
+
+void lsc_acquire_cancel(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
+{
+    struct lsc_outcome outcome = {.result = LOCKSTEP_CANCELLED, .detail = ""};
+    tell(core, call, &outcome);
+    lsc_acquire_abandon(core, now, call);
+    lsc_settle(core, now);
+}

@@ -1,0 +1,413 @@
+/* Owns grants and holds: how long each is certain, when that is said to be over, and that nothing is kept which nobody has.
+ *
+ *  G1  A grant is certain up to the earliest of: the session's local deadline; that of its own lease, if it has one; and what
+ *      an extend under way may have made of it (`cap`, as in session.c S3). All by lease.h.
+ *  G2  hold_lost() comes lsc_lead_ms() before that, or when the cluster says that the grant has ended. Once for each hold.
+ *  G3  A grant whose certain time ran out may still live at the cluster. When the time has passed, so that its holder has
+ *      surely stopped, it is released there; not before, because the holder may be at work until then.
+ *  G4  An uncertain grant never becomes certain again, even if the session turns out to live: its holders were told. Only a
+ *      new acquire (reentrant) that the cluster answers with the same token makes new holds of it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/state.h"
+#include "protocol/assert.h"
+
+enum { LEAD_MS_MIN = 10, LEAD_MS_MAX = 1000 };
+
+uint64_t lsc_lead_ms(const struct lsc_core *core, uint64_t ttl_ms)
+{
+    uint64_t lead_ms = core->config.lost_lead_ms;
+    if (lead_ms == LSC_LEAD_AUTO) {
+        lead_ms = ttl_ms / 10 > LEAD_MS_MIN ? ttl_ms / 10 : LEAD_MS_MIN;
+        lead_ms = lead_ms < LEAD_MS_MAX ? lead_ms : LEAD_MS_MAX;
+    }
+    return lead_ms < ttl_ms / 2 ? lead_ms : ttl_ms / 2;
+}
+
+/* ---- grants ---- */
+
+static struct lsc_grant *grant_create(struct lsc_core *core, const uint8_t *key, size_t key_bytes, uint64_t token)
+{
+    struct lsc_grant *grant = calloc(1, sizeof(*grant) + key_bytes + 1);
+    if (grant == NULL) {
+        return NULL;
+    }
+    memcpy(grant->key, key, key_bytes);
+    grant->state = GRANT_HELD;
+    grant->session_id = core->session.id;
+    grant->token = token;
+    grant->cap = BOOT_NEVER;
+    grant->next = core->grants;
+    if (core->grants != NULL) {
+        core->grants->prev = grant;
+    }
+    core->grants = grant;
+    core->held_count++;
+    return grant;
+}
+
+void lsc_grant_unref(struct lsc_core *core, struct lsc_grant *grant)
+{
+    LOCKSTEP_ASSERT(grant->references > 0);
+    grant->references--;
+    if (grant->references > 0) {
+        return;
+    }
+    core->held_count -= grant->state == GRANT_HELD;
+    *(grant->prev == NULL ? &core->grants : &grant->prev->next) = grant->next;
+    if (grant->next != NULL) {
+        grant->next->prev = grant->prev;
+    }
+    free(grant);
+}
+
+struct lsc_grant *lsc_grant_find(const struct lsc_core *core, uint64_t token)
+{
+    struct lsc_grant *grant = core->grants;
+    while (grant != NULL && (grant->token != token || grant->session_id != core->session.id)) {
+        grant = grant->next;
+    }
+    return grant;
+}
+
+/* G1 */
+static struct boot_time certain_until(const struct lsc_core *core, const struct lsc_grant *grant)
+{
+    if (grant->state == GRANT_ENDED || grant->session_id != core->session.id) {
+        return (struct boot_time){0};
+    }
+    if (grant->state == GRANT_UNCERTAIN) {
+        return grant->give_back_at; /* G4 */
+    }
+    struct boot_time until = boot_earlier(lsc_session_local(core), grant->cap);
+    if (grant->has_lease) {
+        until = boot_earlier(until, lease_clock_local(&core->clock, grant->lease_deadline));
+    }
+    return until;
+}
+
+/* When its own lease is the reason to lose it; the session's end is one for all grants at once. */
+static struct boot_time lease_loss_due(const struct lsc_core *core, const struct lsc_grant *grant)
+{
+    if (grant->state != GRANT_HELD || (!grant->has_lease && grant->cap.ms == UINT64_MAX)) {
+        return BOOT_NEVER;
+    }
+    struct boot_time until = grant->cap;
+    uint64_t ttl_ms = core->session.ttl_ms;
+    if (grant->has_lease) {
+        until = boot_earlier(until, lease_clock_local(&core->clock, grant->lease_deadline));
+        ttl_ms = grant->lease_ttl_ms < ttl_ms ? grant->lease_ttl_ms : ttl_ms;
+    }
+    return boot_before(until, lsc_lead_ms(core, ttl_ms));
+}
+
+static void watch_lease(struct lsc_core *core, const struct lsc_grant *grant)
+{
+    core->leases_due = boot_earlier(core->leases_due, lease_loss_due(core, grant));
+}
+
+/* ---- losing ---- */
+
+static void stop_give_back(struct lsc_core *core, struct lsc_grant *grant)
+{
+    if (grant->give_back) {
+        grant->give_back = false;
+        core->give_back_count--;
+        lsc_grant_unref(core, grant);
+    }
+}
+
+void lsc_grant_lose(struct lsc_core *core, struct lsc_grant *grant, enum grant_state state,
+                    enum lockstep_lost_reason reason, const char *detail)
+{
+    LOCKSTEP_ASSERT(state != GRANT_HELD);
+    if (grant->state >= state) {
+        return;
+    }
+    grant->references++; /* through this function */
+    core->held_count -= grant->state == GRANT_HELD;
+    if (state == GRANT_UNCERTAIN) {
+        grant->give_back_at = certain_until(core, grant);
+        grant->give_back = true;
+        grant->references++;
+        core->give_back_count++;
+    }
+    grant->state = state;
+    if (state == GRANT_ENDED) {
+        stop_give_back(core, grant);
+    }
+    for (struct lsc_hold *hold = grant->first_hold; hold != NULL; hold = hold->next) {
+        if (!hold->released && !hold->told) {
+            hold->told = true;
+            core->output.hold_lost(core->output.ctx, hold->user, reason, detail);
+        }
+    }
+    lsc_grant_unref(core, grant);
+}
+
+void lsc_grants_lose_all(struct lsc_core *core, enum grant_state state, enum lockstep_lost_reason reason,
+                         const char *detail)
+{
+    struct lsc_grant *next = NULL;
+    for (struct lsc_grant *grant = core->grants; grant != NULL; grant = next) {
+        next = grant->next;
+        lsc_grant_lose(core, grant, state, reason, detail);
+    }
+}
+
+static struct boot_time session_loss_due(const struct lsc_core *core)
+{
+    const struct session *session = &core->session;
+    if (core->held_count == 0 || !session->dated || session->loss_told) {
+        return BOOT_NEVER;
+    }
+    return boot_before(lsc_session_local(core), lsc_lead_ms(core, session->ttl_ms));
+}
+
+static void lose_by_lease(struct lsc_core *core, struct boot_time now)
+{
+    if (!boot_reached(now, core->leases_due)) {
+        return;
+    }
+    core->leases_due = BOOT_NEVER;
+    struct lsc_grant *next = NULL;
+    for (struct lsc_grant *grant = core->grants; grant != NULL; grant = next) {
+        next = grant->next;
+        struct boot_time due = lease_loss_due(core, grant);
+        if (boot_reached(now, due)) {
+            lsc_grant_lose(core, grant, GRANT_UNCERTAIN, LOCKSTEP_LOST_UNCERTAIN, "");
+        } else {
+            core->leases_due = boot_earlier(core->leases_due, due);
+        }
+    }
+}
+
+static bool can_give_back(const struct lsc_core *core)
+{
+    return core->give_back_count > 0 && core->session.state == SESSION_OPEN && core->route.leads && !core->closing;
+}
+
+/* G3 */
+static void give_back(struct lsc_core *core, struct boot_time now)
+{
+    if (!can_give_back(core)) {
+        return;
+    }
+    struct lsc_grant *next = NULL;
+    for (struct lsc_grant *grant = core->grants; grant != NULL; grant = next) {
+        next = grant->next;
+        if (grant->give_back && boot_reached(now, grant->give_back_at)) {
+            lsc_release_later(core, now, grant, true);
+            stop_give_back(core, grant);
+        }
+    }
+}
+
+void lsc_grants_settle(struct lsc_core *core, struct boot_time now)
+{
+    if (boot_reached(now, session_loss_due(core))) {
+        core->session.loss_told = true;
+        lsc_grants_lose_all(core, GRANT_UNCERTAIN, LOCKSTEP_LOST_UNCERTAIN, "");
+    }
+    lose_by_lease(core, now);
+    give_back(core, now);
+}
+
+struct boot_time lsc_grants_deadline(const struct lsc_core *core)
+{
+    struct boot_time due = boot_earlier(session_loss_due(core), core->leases_due);
+    if (can_give_back(core)) {
+        for (const struct lsc_grant *grant = core->grants; grant != NULL; grant = grant->next) {
+            due = grant->give_back ? boot_earlier(due, grant->give_back_at) : due;
+        }
+    }
+    return due;
+}
+
+/* ---- what the cluster says ---- */
+
+static struct lsc_hold *hold_create(struct lsc_grant *grant, void *user)
+{
+    struct lsc_hold *hold = calloc(1, sizeof(*hold));
+    if (hold == NULL) {
+        return NULL;
+    }
+    hold->grant = grant;
+    hold->user = user;
+    hold->next = grant->first_hold;
+    if (grant->first_hold != NULL) {
+        grant->first_hold->prev = hold;
+    }
+    grant->first_hold = hold;
+    grant->references++;
+    grant->holds++;
+    return hold;
+}
+
+static void set_lease(struct lsc_grant *grant, uint64_t ttl_ms, struct cluster_time as_of)
+{
+    if (as_of.ms < grant->lease_as_of.ms) {
+        return; /* a later entry has overruled it, as session.c S2 */
+    }
+    grant->lease_as_of = as_of;
+    grant->has_lease = ttl_ms > 0;
+    grant->lease_ttl_ms = ttl_ms;
+    grant->lease_deadline.ms = as_of.ms > UINT64_MAX - ttl_ms ? UINT64_MAX : as_of.ms + ttl_ms;
+}
+
+/* The acquire joined a grant that we know: its own lease, if it has one, may have got longer (raft_fsm, lock.c L4). */
+static void join(struct lsc_core *core, struct lsc_grant *grant, uint64_t ttl_ms, struct cluster_time as_of)
+{
+    if (grant->state == GRANT_UNCERTAIN) { /* G4 */
+        grant->state = GRANT_HELD;
+        grant->orphans = true;
+        core->held_count++;
+    }
+    if (grant->has_lease && ttl_ms > 0 && as_of.ms + ttl_ms > grant->lease_deadline.ms) {
+        set_lease(grant, ttl_ms, as_of);
+    }
+}
+
+struct lsc_hold *lsc_grant_received(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply)
+{
+    const struct proto_lock_acquire *body = &call->request.body.lock_acquire;
+    const struct proto_grant_reply *granted = &reply->body.grant;
+    struct lsc_grant *grant = granted->holds > 1 ? lsc_grant_find(core, granted->token) : NULL;
+    bool joined = grant != NULL && grant->state != GRANT_ENDED;
+    if (joined) {
+        grant->references++;
+        stop_give_back(core, grant);
+        join(core, grant, body->ttl_ms, reply->time);
+    } else {
+        grant = grant_create(core, body->key.data, body->key.size, granted->token);
+        if (grant == NULL) {
+            return NULL;
+        }
+        grant->references++;
+        set_lease(grant, body->ttl_ms, reply->time);
+    }
+    grant->fence = granted->fence;
+    lsc_session_learn(core, granted->deadline, reply->time);
+    core->session.loss_told = false; /* if the certain time is over already, this grant has not been told */
+    struct lsc_hold *hold = hold_create(grant, call->hold_user);
+    watch_lease(core, grant);
+    lsc_grant_unref(core, grant);
+    return hold;
+}
+
+void lsc_grant_extended(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply)
+{
+    struct lsc_grant *grant = call->grant;
+    grant->fence = reply->body.grant.fence;
+    set_lease(grant, call->request.body.lock_extend.ttl_ms, reply->time);
+    lsc_session_learn(core, reply->body.grant.deadline, reply->time);
+    watch_lease(core, grant);
+}
+
+/* Between the sending of an extend and its answer either lease may be in force: the earlier is counted on. */
+void lsc_grant_sent(struct lsc_core *core, struct lsc_call *call)
+{
+    if (call->request.kind != PROTO_LOCK_EXTEND || call->request.body.lock_extend.ttl_ms == 0) {
+        return;
+    }
+    struct lsc_grant *grant = call->grant;
+    if (!call->counted) {
+        call->counted = true;
+        grant->extends_pending++;
+    }
+    grant->cap = boot_earlier(grant->cap,
+                              lease_from(&core->clock, call->sent_at, call->request.body.lock_extend.ttl_ms));
+    watch_lease(core, grant);
+}
+
+void lsc_grant_forget(struct lsc_core *core, struct lsc_call *call)
+{
+    struct lsc_grant *grant = call->grant;
+    if (grant == NULL) {
+        return;
+    }
+    if (call->counted) {
+        grant->extends_pending--;
+        grant->cap = grant->extends_pending == 0 ? BOOT_NEVER : grant->cap;
+    }
+    call->grant = NULL;
+    lsc_grant_unref(core, grant);
+}
+
+/* ---- holds ---- */
+
+struct lsc_hold *lsc_hold_adopt(struct lsc_core *core, const char *key, uint64_t token, uint64_t fence, void *hold_user)
+{
+    struct lsc_grant *grant = grant_create(core, (const uint8_t *)key, strlen(key), token);
+    if (grant == NULL) {
+        return NULL;
+    }
+    grant->references++;
+    grant->fence = fence;
+    struct lsc_hold *hold = hold_create(grant, hold_user);
+    lsc_grant_unref(core, grant);
+    return hold;
+}
+
+/* It is not held any more, and its on_lost is not wanted. @return whether it was held until now. */
+bool lsc_hold_let_go(struct lsc_hold *hold)
+{
+    bool was_held = !hold->released;
+    if (was_held) {
+        hold->released = true;
+        hold->grant->holds--;
+    }
+    return was_held;
+}
+
+void lsc_hold_free(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold)
+{
+    struct lsc_grant *grant = hold->grant;
+    if (lsc_hold_let_go(hold) && grant->state == GRANT_HELD && grant->session_id == core->session.id && !core->closing) {
+        lsc_release_later(core, now, grant, grant->holds == 0 && grant->orphans);
+    }
+    *(hold->prev == NULL ? &grant->first_hold : &hold->prev->next) = hold->next;
+    if (hold->next != NULL) {
+        hold->next->prev = hold->prev;
+    }
+    free(hold);
+    lsc_grant_unref(core, grant);
+    lsc_settle(core, now);
+}
+
+const char *lsc_hold_key(const struct lsc_hold *hold)
+{
+    return hold->grant->key;
+}
+
+uint64_t lsc_hold_token(const struct lsc_hold *hold)
+{
+    return hold->grant->token;
+}
+
+uint64_t lsc_hold_fence(const struct lsc_hold *hold)
+{
+    return hold->grant->fence;
+}
+
+uint64_t lsc_hold_session_id(const struct lsc_hold *hold)
+{
+    return hold->grant->session_id;
+}
+
+uint64_t lsc_hold_remaining_ms(const struct lsc_core *core, struct boot_time now, const struct lsc_hold *hold)
+{
+    return hold->released ? 0 : boot_until(now, certain_until(core, hold->grant));
+}
+
+bool lsc_hold_is_live(const struct lsc_core *core, const struct lsc_hold *hold)
+{
+    return !hold->released && !hold->told && hold->grant->state == GRANT_HELD &&
+           hold->grant->session_id == core->session.id && !core->closing;
+}
+
+bool lsc_hold_is_held(const struct lsc_core *core, struct boot_time now, const struct lsc_hold *hold)
+{
+    return !hold->told && lsc_hold_remaining_ms(core, now, hold) > 0;
+}

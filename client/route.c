@@ -1,0 +1,372 @@
+/* Owns the connection: to which node, since when, and whether it is alive. Never reads a request.
+ *
+ *   idle --> waiting --> connecting --> greeting --> ready
+ *              ^             |             |           |
+ *              +-------------+-- failed ---+-----------+
+ *
+ * The leader is found by hints: a node that does not lead names the one that does. A hint is followed at once, unless its
+ * address has just failed or hints begin to go in circles; else the addresses are tried in turn with backoff.
+ *
+ * A dead connection is noticed by silence, not by TCP: while something is awaited and nothing is heard for a heartbeat, a
+ * ping goes out; after another silent heartbeat the connection is given up. Both together are a sixth of the session's
+ * TTL at most, so that after a renewal that found no ear (at a third of it) half of the TTL is left to find another node. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/backoff.h"
+#include "client/options.h"
+#include "client/state.h"
+#include "protocol/encode.h"
+#include "protocol/frame.h"
+
+/* ---- addresses ---- */
+
+bool lsc_route_init(struct lsc_core *core)
+{
+    struct route *route = &core->route;
+    route->failure = LOCKSTEP_UNREACHABLE;
+    for (unsigned i = 0; i < core->config.endpoints_count && i < ROUTE_ADDRESSES_MAX; i++) {
+        route->addresses[i] = strdup(core->config.endpoints[i]);
+        if (route->addresses[i] == NULL) {
+            return false;
+        }
+        route->addresses_count++;
+    }
+    route->configured_count = route->addresses_count;
+    core->config.endpoints = NULL; /* the caller's memory */
+    return true;
+}
+
+void lsc_route_done(struct lsc_core *core)
+{
+    for (unsigned i = 0; i < core->route.addresses_count; i++) {
+        free(core->route.addresses[i]);
+    }
+}
+
+/* The address as one of ours, or NULL if it is none or there is no room. */
+static const char *learn(struct route *route, struct proto_bytes address)
+{
+    char text[PROTO_ADDRESS_BYTES_MAX + 1];
+    if (address.size == 0 || address.size > PROTO_ADDRESS_BYTES_MAX) {
+        return NULL;
+    }
+    memcpy(text, address.data, address.size);
+    text[address.size] = '\0';
+    if (strlen(text) != address.size || !address_valid(text)) {
+        return NULL;
+    }
+    for (unsigned i = 0; i < route->addresses_count; i++) {
+        if (strcmp(route->addresses[i], text) == 0) {
+            return route->addresses[i];
+        }
+    }
+    char *copy = route->addresses_count < ROUTE_ADDRESSES_MAX ? strdup(text) : NULL;
+    if (copy != NULL) {
+        route->addresses[route->addresses_count] = copy;
+        route->addresses_count++;
+    }
+    return copy;
+}
+
+/* ---- leaving a node ---- */
+
+/* There is no connection any more: what was sent is to be sent again. */
+static void leave(struct lsc_core *core, struct boot_time now)
+{
+    struct route *route = &core->route;
+    route->leads = false;
+    route->pinged = false;
+    route->node_id = 0;
+    route->leader_id = 0;
+    route->leader_address[0] = '\0';
+    proto_buffer_clear(&core->in);
+    proto_buffer_clear(&core->out);
+    if (route->lost_at.ms == UINT64_MAX) {
+        route->lost_at = now;
+        core->calls_due = boot_earlier(core->calls_due, boot_after(now, core->config.request_timeout_ms));
+    }
+    lsc_calls_disconnected(core, now);
+}
+
+static void retry_after(struct lsc_core *core, struct boot_time now, uint64_t wait_ms)
+{
+    core->route.state = ROUTE_WAITING;
+    core->route.due = boot_after(now, wait_ms);
+}
+
+static void next_address(struct lsc_core *core, struct boot_time now)
+{
+    struct route *route = &core->route;
+    route->next = (route->next + 1) % route->addresses_count;
+    route->target = route->addresses[route->next];
+    retry_after(core, now, backoff_ms(route->attempt, lsc_random(core)));
+    route->attempt++;
+}
+
+static void note_failure(struct lsc_core *core, int result, const char *why)
+{
+    struct route *route = &core->route;
+    route->failure_streak = result == LOCKSTEP_UNREACHABLE ? 0 : route->failure_streak + 1;
+    route->failure = result;
+    (void)snprintf(route->failure_text, sizeof(route->failure_text), "%.255s: %.200s", route->target, why);
+    if (route->failure_streak >= route->addresses_count) {
+        /* Every node says so: waiting will not make it better. */
+        lsc_calls_fail_unsent(core, result, route->failure_text);
+    }
+}
+
+static void fail(struct lsc_core *core, struct boot_time now, int result, const char *why)
+{
+    struct route *route = &core->route;
+    route->avoid = route->target;
+    route->avoid_until = boot_after(now, ROUTE_AVOID_MS);
+    leave(core, now);
+    note_failure(core, result, why);
+    next_address(core, now);
+}
+
+static void drop(struct lsc_core *core, struct boot_time now, int result, const char *why)
+{
+    core->output.close(core->output.ctx);
+    fail(core, now, result, why);
+}
+
+void lsc_route_dropped(struct lsc_core *core, struct boot_time now, const char *why)
+{
+    if (core->route.state == ROUTE_CONNECTING || core->route.state == ROUTE_GREETING ||
+        core->route.state == ROUTE_READY) {
+        fail(core, now, LOCKSTEP_UNREACHABLE, why);
+    }
+}
+
+void lsc_route_broken(struct lsc_core *core, struct boot_time now, const char *format, ...)
+{
+    char why[DETAIL_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(why, sizeof(why), format, arguments); /* a longer one is cut */
+    va_end(arguments);
+    if (core->route.attempt < 3) {
+        core->route.attempt = 3; /* a node that talks nonsense is not asked again at once */
+    }
+    drop(core, now, LOCKSTEP_UNREACHABLE, why);
+}
+
+void lsc_route_moved(struct lsc_core *core, struct boot_time now, uint64_t leader_id, struct proto_bytes address)
+{
+    struct route *route = &core->route;
+    if (route->state != ROUTE_READY || core->config.pinned) {
+        return;
+    }
+    bool elsewhere = leader_id != 0 && leader_id != route->node_id;
+    const char *hint = elsewhere ? learn(route, address) : NULL;
+    if (hint != NULL && hint == route->avoid && !boot_reached(now, route->avoid_until)) {
+        hint = NULL;
+    }
+    (void)snprintf(route->failure_text, sizeof(route->failure_text), "%.255s does not lead and %s", route->target,
+                   elsewhere ? "named a leader that could not be reached" : "knows no leader");
+    route->failure = LOCKSTEP_UNREACHABLE;
+    route->failure_streak = 0;
+    core->output.close(core->output.ctx);
+    leave(core, now);
+    if (hint == NULL) {
+        next_address(core, now);
+        return;
+    }
+    route->target = hint;
+    route->redirects++;
+    if (route->redirects <= ROUTE_REDIRECTS_MAX) {
+        retry_after(core, now, 0);
+    } else {
+        retry_after(core, now, backoff_ms(route->attempt, lsc_random(core)));
+        route->attempt++;
+    }
+}
+
+/* ---- reaching a node ---- */
+
+static void start(struct lsc_core *core, struct boot_time now)
+{
+    struct route *route = &core->route;
+    if (route->target == NULL) {
+        /* The first attempt of all: not every client begins with the first endpoint. */
+        route->next = (unsigned)(lsc_random(core) % route->configured_count);
+        route->target = route->addresses[route->next];
+    }
+    uint64_t wait_ms = core->config.connect_timeout_ms;
+    uint64_t sixth_ms = core->session.ttl_ms / 6;
+    if (core->session.state == SESSION_OPEN && wait_ms > sixth_ms) {
+        wait_ms = sixth_ms;
+    }
+    route->state = ROUTE_CONNECTING;
+    route->due = boot_after(now, wait_ms);
+    core->output.connect(core->output.ctx, route->target);
+}
+
+static void ready(struct lsc_core *core, struct boot_time now, const struct proto_hello_reply *hello)
+{
+    struct route *route = &core->route;
+    route->state = ROUTE_READY;
+    route->node_id = hello->node_id;
+    route->leader_id = hello->leader_id;
+    size_t size = hello->leader_address.size < PROTO_ADDRESS_BYTES_MAX ? hello->leader_address.size : PROTO_ADDRESS_BYTES_MAX;
+    if (size > 0) {
+        memcpy(route->leader_address, hello->leader_address.data, size);
+    }
+    route->leader_address[size] = '\0';
+    route->leads = core->config.pinned || (hello->leader_id != 0 && hello->leader_id == hello->node_id);
+    route->heartbeat_ms = hello->heartbeat_ms;
+    if (route->leads) {
+        lsc_session_resume(core, now);
+    }
+}
+
+void lsc_route_greeted(struct lsc_core *core, struct boot_time now, struct proto_bytes body)
+{
+    struct proto_hello_reply hello;
+    struct proto_error error;
+    char why[DETAIL_BYTES];
+    if (!proto_decode_hello_reply(body, &hello, &error)) {
+        lsc_route_broken(core, now, "its greeting is no hello: %s", error.detail);
+        return;
+    }
+    if (hello.status != PROTO_STATUS_OK) {
+        (void)snprintf(why, sizeof(why), "%s: %.*s", proto_status_name(hello.status), (int)hello.detail.size,
+                       (const char *)hello.detail.data);
+        int result = result_of_status(hello.status);
+        bool final = result == LOCKSTEP_WRONG_CLUSTER || result == LOCKSTEP_UNSUPPORTED;
+        drop(core, now, final ? result : LOCKSTEP_UNREACHABLE, why);
+    } else if (hello.version < PROTO_VERSION_MIN || hello.version > PROTO_VERSION_MAX) {
+        (void)snprintf(why, sizeof(why), "it chose version %llu of the protocol", (unsigned long long)hello.version);
+        drop(core, now, LOCKSTEP_UNSUPPORTED, why);
+    } else if (core->cluster_id != 0 && hello.cluster_id != core->cluster_id) {
+        (void)snprintf(why, sizeof(why), "it belongs to cluster %llu, not %llu", (unsigned long long)hello.cluster_id,
+                       (unsigned long long)core->cluster_id);
+        drop(core, now, LOCKSTEP_WRONG_CLUSTER, why);
+    } else {
+        core->cluster_id = hello.cluster_id;
+        ready(core, now, &hello);
+    }
+}
+
+void lsc_route_served(struct lsc_core *core)
+{
+    struct route *route = &core->route;
+    route->attempt = 0;
+    route->redirects = 0;
+    route->lost_at = BOOT_NEVER;
+    route->failure = LOCKSTEP_UNREACHABLE;
+    route->failure_streak = 0;
+    route->avoid = NULL;
+}
+
+/* ---- heartbeats ---- */
+
+static uint64_t heartbeat_ms(const struct lsc_core *core)
+{
+    uint64_t ms = core->route.heartbeat_ms;
+    ms = ms < ROUTE_HEARTBEAT_MS_MAX ? ms : ROUTE_HEARTBEAT_MS_MAX;
+    if (core->session.state != SESSION_NONE && ms > core->session.ttl_ms / ROUTE_HEARTBEATS_PER_TTL) {
+        ms = core->session.ttl_ms / ROUTE_HEARTBEATS_PER_TTL;
+    }
+    return ms > ROUTE_HEARTBEAT_MS_MIN ? ms : ROUTE_HEARTBEAT_MS_MIN;
+}
+
+void lsc_route_heard(struct lsc_core *core, struct boot_time now)
+{
+    core->route.heard_at = now;
+    core->route.pinged = false;
+}
+
+/* Something is awaited from now on; before, silence meant nothing. */
+void lsc_route_awaits(struct lsc_core *core, struct boot_time now)
+{
+    core->route.heard_at = now;
+}
+
+static struct boot_time silence_due(const struct lsc_core *core)
+{
+    const struct route *route = &core->route;
+    if (core->sent_count == 0) {
+        return BOOT_NEVER;
+    }
+    return boot_after(route->pinged ? route->pinged_at : route->heard_at, heartbeat_ms(core));
+}
+
+static void ping(struct lsc_core *core, struct boot_time now)
+{
+    struct proto_request request = {.kind = PROTO_PING, .id = core->next_id++};
+    size_t begin = proto_frame_begin(&core->out);
+    proto_encode_request(&core->out, &request);
+    if (!proto_frame_end(&core->out, begin, false)) {
+        core->out.failed = true;
+    }
+    core->route.pinged = true;
+    core->route.pinged_at = now;
+}
+
+/* ---- deciding ---- */
+
+static bool wants_leader(const struct lsc_core *core)
+{
+    bool session = core->session.state == SESSION_OPEN || core->session.state == SESSION_OPENING;
+    return !core->config.pinned && (session || core->leader_calls > 0);
+}
+
+static void settle_ready(struct lsc_core *core, struct boot_time now)
+{
+    struct route *route = &core->route;
+    bool serves_here = core->calls_count > core->leader_calls; /* any node may answer these; they are answered first */
+    if (!route->leads && wants_leader(core) && !serves_here) {
+        char address[PROTO_ADDRESS_BYTES_MAX + 1];
+        memcpy(address, route->leader_address, sizeof(address));
+        lsc_route_moved(core, now, route->leader_id,
+                        (struct proto_bytes){(const uint8_t *)address, (uint32_t)strlen(address)});
+        return;
+    }
+    if (!boot_reached(now, silence_due(core))) {
+        return;
+    }
+    if (route->pinged) {
+        drop(core, now, LOCKSTEP_UNREACHABLE, "it fell silent");
+    } else {
+        ping(core, now);
+    }
+}
+
+void lsc_route_settle(struct lsc_core *core, struct boot_time now)
+{
+    struct route *route = &core->route;
+    if (route->state == ROUTE_READY) {
+        settle_ready(core, now); /* may leave the node */
+    }
+    bool wanted = core->calls_count > 0 || core->session.state == SESSION_OPEN;
+    bool is_due = boot_reached(now, route->due);
+    if (route->state == ROUTE_IDLE && wanted) {
+        start(core, now);
+    } else if (route->state == ROUTE_WAITING && !wanted) {
+        route->state = ROUTE_IDLE;
+    } else if (route->state == ROUTE_WAITING && is_due) {
+        start(core, now);
+    } else if ((route->state == ROUTE_CONNECTING || route->state == ROUTE_GREETING) && is_due) {
+        drop(core, now, LOCKSTEP_UNREACHABLE, "it did not answer in time");
+    }
+}
+
+struct boot_time lsc_route_deadline(const struct lsc_core *core)
+{
+    switch (core->route.state) {
+    case ROUTE_WAITING:
+    case ROUTE_CONNECTING:
+    case ROUTE_GREETING:
+        return core->route.due;
+    case ROUTE_READY:
+        return silence_due(core);
+    case ROUTE_IDLE:
+        break;
+    }
+    return BOOT_NEVER;
+}
