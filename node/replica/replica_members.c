@@ -40,30 +40,26 @@ struct replica_peer *replica_peer_find(struct replica *replica, uint64_t node_id
 
 static struct replica_peer *peer_add(struct replica *replica, uint64_t node_id)
 {
-    for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
-        struct replica_peer *peer = &replica->peers[i];
-        if (peer->node_id == 0) {
-            memset(peer, 0, sizeof *peer);
-            peer->replica = replica;
-            peer->node_id = node_id;
-            return peer;
-        }
+    unsigned place = 0;
+    while (place < REPLICA_MEMBERS_MAX && replica->peers[place].node_id != 0) {
+        place++;
     }
-    LOCKSTEP_ASSERT(!"a configuration has at most REPLICA_MEMBERS_MAX servers");
-    return NULL;
+    LOCKSTEP_ASSERT(place < REPLICA_MEMBERS_MAX); /* A configuration has no more servers than that. */
+    struct replica_peer *peer = &replica->peers[place];
+    uint64_t generation = peer->feed_generation;
+    *peer = (struct replica_peer){.replica = replica, .node_id = node_id, .feed_generation = generation};
+    return peer;
 }
 
 static void peer_remove(struct replica *replica, struct replica_peer *peer)
 {
     uint64_t generation = peer->feed_generation;
-    bool reading = peer->feed_reading;
     replica_stream_end(peer, "the member was removed");
     replica_feed_drop(peer);
     replica->link->ops->set_peer(replica->link, peer->node_id, NULL);
     memset(peer, 0, sizeof *peer);
     peer->replica = replica;
     peer->feed_generation = generation + 1; /* A read of the log may still be under way for this place. */
-    (void)reading;
 }
 
 static void peer_set(struct replica *replica, const struct raft_server *server)

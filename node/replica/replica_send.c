@@ -282,8 +282,7 @@ void replica_send_message(struct replica *replica, const struct raft_message *me
         frame = (struct wire_frame){.kind = WIRE_TIMEOUT_NOW, .timeout_now = message->timeout_now};
         break;
     default:
-        LOCKSTEP_ASSERT(!"a message type of libraft 0.22");
-        return;
+        replica_fatal(replica, "raft sends a message of a type that this program does not know");
     }
     (void)replica_send_frame(replica, peer, &frame, NULL, 0);
 }

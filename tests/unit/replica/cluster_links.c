@@ -18,7 +18,7 @@ struct cluster_frame {
 
 static struct cluster_node *node_of(struct link *link)
 {
-    return (struct cluster_node *)((uint8_t *)link - offsetof(struct cluster_node, link));
+    return (struct cluster_node *)(void *)((uint8_t *)link - offsetof(struct cluster_node, link));
 }
 
 static struct cluster_stream *stream_of(struct cluster_node *node, uint64_t peer_id)
