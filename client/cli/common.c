@@ -164,9 +164,11 @@ enum cli_exit cli_exit_of(int result)
 
 int cli_fail(const char *what, int result)
 {
+    const char *text = lockstep_result_text(result);
     const char *sentence = lockstep_error_message();
-    (void)fprintf(stderr, "lockstep: %s: %s: %s%s%s\n", what, lockstep_result_name(result), lockstep_result_text(result),
-                  sentence[0] != '\0' ? ": " : "", sentence);
+    bool adds = sentence[0] != '\0' && strcmp(sentence, text) != 0;
+    (void)fprintf(stderr, "lockstep: %s: %s: %s%s%s\n", what, lockstep_result_name(result), text, adds ? ": " : "",
+                  adds ? sentence : "");
     return (int)cli_exit_of(result);
 }
 
