@@ -2,6 +2,7 @@
  * Owns the order (replica_internal.h has the invariants R1..R5). Never reads a clock, never waits. */
 #include "node/replica/replica.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -393,6 +394,7 @@ void replica_link_up(struct replica *replica, struct local_time now, uint64_t pe
     }
     peer->connected = true;
     peer->reached = true;
+    replica_log(replica, 2, "connected to node %" PRIu64, peer_id);
     replica_introduce(replica, peer);
     replica_reads_retry(replica);
 }
