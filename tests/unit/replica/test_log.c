@@ -365,9 +365,11 @@ static void whole_segments_go_when_a_snapshot_covers_them(void **state)
 /* ---- torn tail and rot ---- */
 
 /* Three writes of three entries each, over two segments; all acknowledged. @return bytes used of segment 1. */
-static size_t fill(struct fixture *fixture)
+static size_t fill_segments(struct fixture *fixture, uint64_t segment_bytes)
 {
-    set_up(fixture);
+    *fixture = make();
+    fixture->options.segment_bytes = segment_bytes;
+    assert_true(open_log(fixture));
     for (uint64_t index = 1; index <= 9; index++) {
         append(fixture, index, 1, index == 5 ? 2500 : 61);
         if (index % 3 == 0) {
@@ -381,6 +383,11 @@ static size_t fill(struct fixture *fixture)
     assert_int_equal(fixture->durable, 10);
     close_log(fixture);
     return 64 + 8 * (48 + 64) + (48 + 2504);
+}
+
+static size_t fill(struct fixture *fixture)
+{
+    return fill_segments(fixture, 4096);
 }
 
 static void rot_in_any_byte_of_what_was_acknowledged_is_refused(void **state)
@@ -401,13 +408,13 @@ static void rot_in_any_byte_of_what_was_acknowledged_is_refused(void **state)
     fake_disk_free(fixture.fake);
 }
 
-/* Without the watermark's help (as after a loss of power that took it back): later writes attest the earlier ones. */
-static void rot_below_the_last_write_is_refused_whatever_the_watermark_says(void **state)
+/* Without the watermark's help (as after a loss of power that took it back): later writes attest the earlier ones, in a
+ * later segment (4096 bytes each) or in the same (16384). */
+static void refuse_rot_without_watermark(uint64_t segment_bytes)
 {
-    (void)state;
     struct fixture fixture;
     struct fake_disk *fresh = fake_disk_create(1);
-    size_t size, used = fill(&fixture);
+    size_t size, used = fill_segments(&fixture, segment_bytes);
     struct fixture other = fixture;
     other.fake = fresh;
     assert_true(open_log(&other));
@@ -423,11 +430,17 @@ static void rot_below_the_last_write_is_refused_whatever_the_watermark_says(void
     fake_disk_free(fixture.fake);
 }
 
-static void a_torn_write_that_was_not_acknowledged_is_cut(void **state)
+static void rot_below_the_last_write_is_refused_whatever_the_watermark_says(void **state)
 {
     (void)state;
-    /* Of three records of one write the middle one is torn: the first is kept, the third must not come back, even when
-     * a record of the same length is written before it later. */
+    refuse_rot_without_watermark(4096);
+    refuse_rot_without_watermark(16384);
+}
+
+/* One write of entries 2, 3, 4 of which record `torn` (0, 1, 2) is damaged before it was acknowledged: those before it are
+ * kept, those after it must not come back, even when a record of the same length is written before them later. */
+static void tear(unsigned torn)
+{
     struct fixture fixture;
     size_t size;
     set_up(&fixture);
@@ -440,13 +453,40 @@ static void a_torn_write_that_was_not_acknowledged_is_cut(void **state)
     fake_disk_run_all(fixture.fake);
     close_log(&fixture);
     fake_disk_boot(fixture.fake);
-    fake_disk_bytes(fixture.fake, segment_1, &size)[64 + 2 * 112 + 60] ^= 1;
+    fake_disk_bytes(fixture.fake, segment_1, &size)[64 + (1 + torn) * 112 + 60] ^= 1;
     assert_true(open_log(&fixture));
-    assert_int_equal(log_last_index(fixture.log), 2);
-    append_durably(&fixture, 3, 2, 64);
+    assert_int_equal(log_last_index(fixture.log), 1 + torn);
+    append_durably(&fixture, 2 + torn, 2, 64);
     assert_true(restart(&fixture, FAKE_POWER));
-    assert_int_equal(log_last_index(fixture.log), 3);
-    check_entry(&fixture, 3, 2, 64);
+    assert_int_equal(log_last_index(fixture.log), 2 + torn);
+    check_entry(&fixture, 2 + torn, 2, 64);
+    tear_down(&fixture);
+}
+
+static void a_torn_write_that_was_not_acknowledged_is_cut(void **state)
+{
+    (void)state;
+    tear(0);
+    tear(1);
+    tear(2);
+}
+
+static void segments_go_only_when_a_newer_one_is_durable(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    set_up(&fixture);
+    append_durably(&fixture, 1, 1, 1800);
+    append_durably(&fixture, 2, 1, 1800);
+    append(&fixture, 3, 1, 1000); /* Into segment 2, whose header is written with it. */
+    log_flush(fixture.log);
+    log_release(fixture.log, 2);
+    log_remove_prefix(fixture.log, 2);
+    while (fake_disk_run(fixture.fake, DISK_LANE_SNAPSHOT)) {
+    }
+    fixture.snapshot_index = 2;
+    assert_true(restart(&fixture, FAKE_POWER));
+    assert_true(log_last_index(fixture.log) >= 2);
     tear_down(&fixture);
 }
 
@@ -699,6 +739,7 @@ int main(void)
         cmocka_unit_test(rot_in_any_byte_of_what_was_acknowledged_is_refused),
         cmocka_unit_test(rot_below_the_last_write_is_refused_whatever_the_watermark_says),
         cmocka_unit_test(a_torn_write_that_was_not_acknowledged_is_cut),
+        cmocka_unit_test(segments_go_only_when_a_newer_one_is_durable),
         cmocka_unit_test(a_log_shorter_than_what_was_acknowledged_is_refused),
         cmocka_unit_test(a_missing_or_damaged_watermark_is_refused),
         cmocka_unit_test(a_snapshot_without_any_log_is_refused),
