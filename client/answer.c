@@ -57,9 +57,7 @@ static void on_limit(struct lsc_core *core, struct boot_time now, struct lsc_cal
                        detail_of(reply, buffer, sizeof(buffer)));
     }
     uint64_t wait_ms = reply->body.refusal.retry_after_ms;
-    /* Remembered under its id: asked again with another one, because nothing was done. */
-    bool renumber = reply->status == PROTO_STATUS_LIMIT_REACHED;
-    lsc_call_delay(core, now, call, wait_ms == 0 ? RETRY_MS : wait_ms, renumber);
+    lsc_call_delay(core, now, call, wait_ms == 0 ? RETRY_MS : wait_ms);
 }
 
 /* ---- answered ---- */

@@ -357,6 +357,14 @@ static void encode(struct lsc_core *core, const struct lsc_call *call)
     explicit_bzero(request.secret, sizeof(request.secret));
 }
 
+/* Ids of what is in no session only name the answer. They come from far above, so that they take no room between the floor
+ * and the session's next id: a wait of hours would otherwise fill the window with pings. */
+uint64_t lsc_other_id(struct lsc_core *core)
+{
+    LOCKSTEP_ASSERT(core->next_id < CALL_OTHER_IDS);
+    return CALL_OTHER_IDS + core->other_ids_count++;
+}
+
 static void send_one(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
 {
     if (core->sent_count == 0) {
@@ -364,8 +372,7 @@ static void send_one(struct lsc_core *core, struct boot_time now, struct lsc_cal
     }
     list_remove(core, call);
     if (call->request.id == 0) {
-        LOCKSTEP_ASSERT(core->next_id < UINT64_MAX);
-        call->request.id = core->next_id++;
+        call->request.id = call->in_session ? core->next_id++ : lsc_other_id(core);
         call->sent_at = now;
     }
     call->request.session_id = call->in_session ? core->session.id : call->request.session_id;
@@ -410,13 +417,9 @@ void lsc_call_again(struct lsc_core *core, struct lsc_call *call)
     insert_ready(core, call);
 }
 
-void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms, bool renumber)
+void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms)
 {
     list_remove(core, call);
-    if (renumber) {
-        call->request.id = 0;
-        call->ambiguous = false;
-    }
     call->retry_at = boot_after(now, wait_ms < CALL_RETRY_MS_MAX ? wait_ms : CALL_RETRY_MS_MAX);
     list_insert_before(core, CALL_DELAYED, call, NULL);
     core->calls_due = boot_earlier(core->calls_due, call->retry_at);

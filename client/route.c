@@ -112,8 +112,8 @@ static void note_failure(struct lsc_core *core, int result, const char *why)
     route->failure_streak = result == LOCKSTEP_UNREACHABLE ? 0 : route->failure_streak + 1;
     route->failure = result;
     (void)snprintf(route->failure_text, sizeof(route->failure_text), "%.255s: %.200s", route->target, why);
-    if (route->failure_streak >= route->addresses_count) {
-        /* Every node says so: waiting will not make it better. */
+    if (core->config.pinned || route->failure_streak >= route->addresses_count) {
+        /* There is no other node to ask, or every one says so: waiting will not make it better. */
         lsc_calls_fail_unsent(core, result, route->failure_text);
     }
 }
@@ -298,7 +298,7 @@ static struct boot_time silence_due(const struct lsc_core *core)
 
 static void ping(struct lsc_core *core, struct boot_time now)
 {
-    struct proto_request request = {.kind = PROTO_PING, .id = core->next_id++};
+    struct proto_request request = {.kind = PROTO_PING, .id = lsc_other_id(core)};
     size_t begin = proto_frame_begin(&core->out);
     proto_encode_request(&core->out, &request);
     if (!proto_frame_end(&core->out, begin, false)) {

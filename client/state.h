@@ -32,6 +32,8 @@ enum {
 
     CLOSE_MS_MAX = 2000, /* for session.close when the client ends */
 };
+/* The first id of requests that belong to no session; those in the session stay below. */
+#define CALL_OTHER_IDS (UINT64_C(3) << 62)
 _Static_assert((int)CALL_WINDOW_URGENT < (int)FSM_WINDOW_REPLIES_MAX, "requests that make room always have room");
 
 /* ---- calls ---- */
@@ -194,6 +196,7 @@ struct lsc_core {
     unsigned leader_calls;  /* calls that only a leader answers */
     unsigned sent_count;
     uint64_t next_id;
+    uint64_t other_ids_count;
     uint64_t floor_limit;       /* of an adopted session: no floor above it, */
     uint64_t floor_limit_until; /* up to this id */
     struct lsc_call *starting;  /* in lsc_call_start(), until its `done` has run */
@@ -232,8 +235,8 @@ struct lsc_call *lsc_call_start(struct lsc_core *core, struct boot_time now, str
 /* Take it out, tell its caller if there is one, free it. */
 void lsc_call_end(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome);
 void lsc_call_fail(struct lsc_core *core, struct lsc_call *call, int result, const char *detail);
-/* Ask again later; `renumber` if the answer is remembered under its id. */
-void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms, bool renumber);
+/* Ask again later, with the same id. */
+void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms);
 /* Ask again as soon as there is a leader. */
 void lsc_call_again(struct lsc_core *core, struct lsc_call *call);
 /* It may have been executed, and no answer came. @return true if it may be sent again; else it has ended. */
@@ -248,6 +251,8 @@ void lsc_calls_fail_unsent(struct lsc_core *core, int result, const char *detail
 void lsc_calls_fail_session(struct lsc_core *core, int result, const char *detail);
 void lsc_calls_fail_all(struct lsc_core *core, int result);
 uint64_t lsc_calls_floor(const struct lsc_core *core);
+/* An id for a request that belongs to no session. */
+uint64_t lsc_other_id(struct lsc_core *core);
 /* The caller has gone: give back or cancel whatever comes of the acquire. Ends it if nothing can come. */
 void lsc_acquire_abandon(struct lsc_core *core, struct boot_time now, struct lsc_call *call);
 bool lsc_call_any_node(const struct lsc_call *call);
