@@ -1,10 +1,12 @@
 /* Term, vote and identity: one record in two files, both written and synced by every store, one after the other. Owns the
- * files "metadata-1" and "metadata-2". Never guesses: with no valid copy it refuses.
+ * files "metadata-1", "metadata-2" and, for an instant, "metadata.part". Never guesses: with no valid copy it refuses.
  *
  *  M1  A store is done when both copies have it. So rot of either copy, at any time but during a store, costs nothing:
  *      with only one copy written in turn, rot of the newer would bring back an older vote.
  *  M2  A crash during a store leaves at least one valid copy, old or new; what metadata_load() returns is in both copies,
  *      durably, before it returns it: a vote that it tells of can not be taken back by the next crash.
+ *  M3  A file under one of the two names was whole once. So a bad one beside a missing one is damage, never a first start
+ *      that was interrupted.
  *
  * Each file, 512 bytes:
  *
@@ -37,6 +39,7 @@ enum { COPIES = 2, COPY_BYTES = 512, COPY_VERSION = 1, KNOWN_AT = 72 };
 
 static const uint8_t magic[8] = {'L', 'S', 'M', 'E', 'T', 'A', 0, 0};
 static const char *const names[COPIES] = {"metadata-1", "metadata-2"};
+static const char unfinished[] = "metadata.part";
 
 enum copy_state { COPY_MISSING, COPY_BAD, COPY_NEWER_VERSION, COPY_VALID };
 
@@ -155,16 +158,27 @@ static int newest(const struct copies *copies)
     return best;
 }
 
-static bool write_copy(struct disk *disk, unsigned i, const uint8_t *bytes, bool is_new, struct failure *failure)
+static bool write_file(struct disk *disk, const char *name, const uint8_t *bytes, struct failure *failure)
 {
     struct disk_file *file;
-    if (!check(failure, disk->ops->open(disk, names[i], DISK_WRITE | DISK_CREATE, &file), "open", names[i])) {
+    if (!check(failure, disk->ops->open(disk, name, DISK_WRITE | DISK_CREATE, &file), "open", name)) {
         return false;
     }
-    bool fine = check(failure, disk->ops->write(disk, file, bytes, COPY_BYTES, 0), "write to", names[i]) &&
-                check(failure, disk->ops->sync(disk, file), "sync", names[i]);
+    bool fine = check(failure, disk->ops->write(disk, file, bytes, COPY_BYTES, 0), "write to", name) &&
+                check(failure, disk->ops->sync(disk, file), "sync", name);
     disk->ops->close(disk, file);
-    return fine && (!is_new || check(failure, disk->ops->sync_dir(disk, ""), "sync directory", "."));
+    return fine;
+}
+
+/* M3: what does not exist yet gets its name when it is whole. */
+static bool write_copy(struct disk *disk, unsigned i, const uint8_t *bytes, bool is_new, struct failure *failure)
+{
+    if (!is_new) {
+        return write_file(disk, names[i], bytes, failure);
+    }
+    return write_file(disk, unfinished, bytes, failure) &&
+           check(failure, disk->ops->rename(disk, unfinished, names[i]), "create", names[i]) &&
+           check(failure, disk->ops->sync_dir(disk, ""), "sync directory", ".");
 }
 
 /* M1, M2: the copy that does not count goes first; the other is not touched before that is durable. */
