@@ -50,33 +50,33 @@ struct connections *connections_create(uv_loop_t *loop, const struct connections
                                        const struct connections_handler *handler, struct logger *logger);
 
 /* Take the connection that waits at `listener` (from its connection callback). */
-void connections_accept(struct connections *connections, uv_stream_t *listener);
+void connections_accept(struct connections *all, uv_stream_t *listener);
 
 /* Queue a frame; copied. @return false if there is no such connection any more, or it is now closed because it does not
  * read what it is sent. */
-bool connections_send(struct connections *connections, uint64_t connection, const void *frame, size_t size);
+bool connections_send(struct connections *all, uint64_t connection, const void *frame, size_t size);
 
 /* Close once what is queued is sent; nothing more is received from it. Unknown numbers are fine. */
-void connections_close(struct connections *connections, uint64_t connection, const char *why);
+void connections_close(struct connections *all, uint64_t connection, const char *why);
 
 /* Begin of a turn: end what has run out of time. */
-void connections_expire(struct connections *connections, struct local_time now);
+void connections_expire(struct connections *all, struct local_time now);
 /* End of a turn: write what is queued, one write per connection; close what is to be closed, and tell the handler. */
-void connections_write(struct connections *connections);
+void connections_write(struct connections *all);
 /* When connections_expire() has something to do. */
-struct local_time connections_deadline(const struct connections *connections);
+struct local_time connections_deadline(const struct connections *all);
 
 /* Close all: `at_once`, or after what is queued is sent. */
-void connections_close_all(struct connections *connections, bool at_once);
+void connections_close_all(struct connections *all, bool at_once);
 /* Whether no socket is left (also of those that are closing). Only then connections_free(). */
-bool connections_empty(const struct connections *connections);
-void connections_free(struct connections *connections);
+bool connections_empty(const struct connections *all);
+void connections_free(struct connections *all);
 
 struct connections_counts {
     unsigned open;
     uint64_t accepted, refused, closed;
     size_t queued_bytes;
 };
-void connections_counts(const struct connections *connections, struct connections_counts *ret_counts);
+void connections_counts(const struct connections *all, struct connections_counts *ret_counts);
 
 #endif

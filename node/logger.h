@@ -53,10 +53,10 @@ void logger_pairs(struct logger *logger, enum logger_level level, const char *ev
 /* The last line of a process: waits up to a second for room. Whatever the level. */
 void logger_last(struct logger *logger, const char *event, const struct logger_field *fields, size_t count);
 
-/* Format one line into `line`. @return its size without a terminator, newline included. Exposed for tests.
+/* Format one line into `data`. @return its size without a terminator, newline included. Exposed for tests.
  * @param wall_ms  milliseconds since 1970, UTC. */
 size_t logger_format(enum logger_format format, uint64_t wall_ms, enum logger_level level, const char *event,
-                     const struct logger_field *fields, size_t count, char line[LOGGER_LINE_BYTES_MAX]);
+                     const struct logger_field *fields, size_t count, char data[LOGGER_LINE_BYTES_MAX]);
 
 /* How often a repeated event may be logged: `burst` times per window, the others are counted. */
 struct logger_limit {

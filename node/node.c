@@ -72,7 +72,8 @@ static unsigned connections_room(struct node *node)
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == wanted) {
         return (unsigned)node->config->connections_max;
     }
-    unsigned room = limit.rlim_cur > 2 * OTHER_FILES ? (unsigned)limit.rlim_cur - OTHER_FILES : OTHER_FILES;
+    unsigned room = limit.rlim_cur / 2 > OTHER_FILES ? (unsigned)limit.rlim_cur - OTHER_FILES
+                                                     : (unsigned)limit.rlim_cur / 2;
     LOGGER_EVENT(node->logger, LOGGER_WARNING, "connections_limited", LOGGER_NUMBER("connections", room),
                  LOGGER_NUMBER("wanted", node->config->connections_max),
                  LOGGER_TEXT("why", "the limit of open files (ulimit -n, LimitNOFILE) is too low"));
@@ -282,7 +283,14 @@ static void announce(struct node *node)
                  LOGGER_TEXT("peer_listen", peers), LOGGER_TEXT("data_dir", config->data_dir.text));
     node_notify("READY=1");
     if (config->dev) {
-        (void)printf("Clients connect to %s.\n", node->self.client_address);
+        (void)printf("A cluster of this one node serves at %s; %s. Try:\n\n"
+                     "    export LOCKSTEP_ENDPOINTS=%s\n"
+                     "    lockstep lock build/main -- echo mine\n\n",
+                     node->self.client_address,
+                     config->origins[CONFIG_KEY_data_dir].source == CONFIG_DEFAULT
+                         ? "its data goes with it"
+                         : "its data stays in data-dir",
+                     node->self.client_address);
         (void)fflush(stdout);
     }
 }

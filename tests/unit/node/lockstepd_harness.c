@@ -202,6 +202,18 @@ struct proto_bytes bytes_of(const char *text)
     return (struct proto_bytes){(const uint8_t *)text, (uint32_t)strlen(text)};
 }
 
+unsigned port_free(void)
+{
+    struct sockaddr_in sockaddr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(sockaddr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&sockaddr, sizeof(sockaddr)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sockaddr, &size), 0);
+    (void)close(fd);
+    return ntohs(sockaddr.sin_port);
+}
+
 int socket_connect(const char *address)
 {
     struct sockaddr_in sockaddr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

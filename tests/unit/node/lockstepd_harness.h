@@ -58,6 +58,8 @@ struct client {
     uint8_t secret[PROTO_SECRET_BYTES];
 };
 
+/* A port that nobody listens on now. */
+unsigned port_free(void);
 /* Connect to `address` ("127.0.0.1:port"); not yet hello. */
 int socket_connect(const char *address);
 /* Whether the other side has closed within 20 s; what it sent before is dropped. */

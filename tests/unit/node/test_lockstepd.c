@@ -207,6 +207,32 @@ static void a_second_signal_ends_it_at_once(void **state)
     client_free(client);
 }
 
+/* The first start of a cluster needs all its nodes; one that waits for them answers hello and can be stopped. */
+static void a_node_that_waits_for_the_others_answers_and_stops(void **state)
+{
+    char peers[256];
+    char peer_listen[64];
+    char data_dir[128];
+    unsigned port = port_free();
+    struct proto_hello_reply hello;
+    (void)state;
+    (void)snprintf(peers, sizeof(peers),
+                   "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:2/127.0.0.1:2,3=127.0.0.1:3/127.0.0.1:3",
+                   port);
+    (void)snprintf(peer_listen, sizeof(peer_listen), "--peer-listen=127.0.0.1:%u", port);
+    (void)snprintf(data_dir, sizeof(data_dir), "--data-dir=%s/data", directory);
+    struct daemon *daemon = daemon_serve((const char *const[]){
+        "--node-id=1", "--cluster=c", "--listen=127.0.0.1:0", data_dir, peer_listen, peers, NULL});
+    struct client *client = client_hello(daemon->listen, &hello);
+    assert_int_equal(hello.status, PROTO_STATUS_OK);
+    assert_int_equal(hello.leader_id, 0);
+    struct proto_request get = {.kind = PROTO_LOCK_GET, .body.lock_get = {.key = bytes_of("k")}};
+    (void)client_send(client, &get);
+    assert_int_equal(client_reply(client).status, PROTO_STATUS_NOT_LEADER);
+    client_free(client);
+    stop(daemon);
+}
+
 static void sigint_stops_it_too(void **state)
 {
     (void)state;
@@ -269,6 +295,7 @@ int main(int argc, char **argv)
         TEST(one_connection_too_many_is_told_so),
         TEST(sighup_is_told_and_ignored),
         TEST(a_second_signal_ends_it_at_once),
+        TEST(a_node_that_waits_for_the_others_answers_and_stops),
         TEST(sigint_stops_it_too),
         TEST(a_client_that_renewed_in_time_outlives_a_stopped_server),
         TEST(each_line_of_a_json_log_is_an_object),
