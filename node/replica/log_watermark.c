@@ -54,6 +54,18 @@ static bool is_ours(const struct log *log, const uint8_t *bytes)
            (get_u64(bytes + 32) == log->options.cluster_id && get_u64(bytes + 40) == log->options.node_id);
 }
 
+/* The slot that counts may be in the kernel's memory only, as the end of a process or a failed sync left it: it is written
+ * once more, unchanged, and synced, before the other one is touched. */
+static bool confirm(struct log *log, struct log_failure *failure)
+{
+    struct log_watermark *mark = &log->watermark;
+    uint8_t bytes[MARK_BYTES];
+    uint64_t offset = (1 - mark->slot) * (uint64_t)MARK_SLOT_BYTES;
+    encode(log, bytes);
+    return log_check(failure, log->disk->ops->write(log->disk, mark->file, bytes, sizeof bytes, offset), "write to", name) &&
+           log_check(failure, log->disk->ops->sync(log->disk, mark->file), "sync", name);
+}
+
 bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, struct log_failure *failure)
 {
     struct log_watermark *mark = &log->watermark;
@@ -79,9 +91,7 @@ bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, st
             mark->slot = 1 - slot;
         }
     }
-    /* The slot that counts may be as the end of a process left it: synced before the other one is touched. */
-    return *ret_state != LOG_WATERMARK_VALID ||
-           log_check(failure, log->disk->ops->sync(log->disk, mark->file), "sync", name);
+    return *ret_state != LOG_WATERMARK_VALID || confirm(log, failure);
 }
 
 bool log_watermark_create(struct log *log, struct log_failure *failure)

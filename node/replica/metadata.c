@@ -181,16 +181,22 @@ static bool write_copy(struct disk *disk, unsigned i, const uint8_t *bytes, bool
            check(failure, disk->ops->sync_dir(disk, ""), "sync directory", ".");
 }
 
-/* M1, M2: the copy that does not count goes first; the other is not touched before that is durable. */
-static bool write_copies(struct disk *disk, const struct metadata *metadata, const struct copies *copies,
+/* One after the other: the second is not touched before the first is durable. */
+static bool write_copies(struct disk *disk, unsigned first, const uint8_t *bytes, const struct copies *copies,
                          struct failure *failure)
 {
-    uint8_t bytes[COPY_BYTES];
-    int best = newest(copies);
-    unsigned first = best == 0 ? 1 : 0;
-    encode(metadata, best < 0 ? 1 : copies->serials[best] + 1, bytes);
     return write_copy(disk, first, bytes, copies->states[first] == COPY_MISSING, failure) &&
            write_copy(disk, 1 - first, bytes, copies->states[1 - first] == COPY_MISSING, failure);
+}
+
+/* M2: what counts may be in the kernel's memory only, because the process ended before its sync, or a sync failed. Then the
+ * other copy is durable and must stand until this one is; if this one is durable, the other may be bad, but to write the
+ * same bytes once more can not tear it. So it goes first, unchanged, in both cases. */
+static bool confirm(struct disk *disk, unsigned best, const struct copies *copies, struct failure *failure)
+{
+    uint8_t bytes[COPY_BYTES];
+    encode(&copies->values[best], copies->serials[best], bytes);
+    return write_copies(disk, best, bytes, copies, failure);
 }
 
 /* ---- a directory without metadata ---- */
@@ -285,17 +291,23 @@ enum metadata_result metadata_load(struct disk *disk, struct metadata *ret_metad
     if (best < 0 || other_version) {
         return refuse(&copies, &failure);
     }
-    bool same = copies.states[1 - best] == COPY_VALID && copies.serials[0] == copies.serials[1];
-    if (!same && !write_copies(disk, &copies.values[best], &copies, &failure)) {
+    if (!confirm(disk, (unsigned)best, &copies, &failure)) {
         return METADATA_ERROR;
     }
     *ret_metadata = copies.values[best];
     return METADATA_OK;
 }
 
+/* Both copies are durable before it, because metadata_load() or the store before saw to it. */
 bool metadata_store(struct disk *disk, const struct metadata *metadata, char *message, size_t message_size)
 {
     struct failure failure = {.message = message, .size = message_size};
     struct copies copies;
-    return read_copies(disk, &copies, &failure) && write_copies(disk, metadata, &copies, &failure);
+    uint8_t bytes[COPY_BYTES];
+    if (!read_copies(disk, &copies, &failure)) {
+        return false;
+    }
+    int best = newest(&copies);
+    encode(metadata, best < 0 ? 1 : copies.serials[best] + 1, bytes);
+    return write_copies(disk, 0, bytes, &copies, &failure);
 }

@@ -30,8 +30,9 @@ struct metadata {
 
 enum metadata_result { METADATA_OK, METADATA_NONE, METADATA_CORRUPT, METADATA_ERROR };
 
-/* Read the newest valid copy, and repair the other. NONE: neither file exists, nor a log or snapshot (a fresh directory).
- * CORRUPT (both bad, or missing beside a log or snapshot), ERROR: `message` is filled. Blocks. */
+/* Read the newest valid copy, make it durable, repair the other; to be called before the first store. NONE: neither file
+ * exists, nor a log or snapshot (a fresh directory). CORRUPT (both bad, or missing beside a log or snapshot), ERROR:
+ * `message` is filled. Blocks. */
 enum metadata_result metadata_load(struct disk *disk, struct metadata *ret_metadata, char *message, size_t message_size);
 
 /* Write and sync, before it returns (blocks about two disk writes; terms and votes are rare).

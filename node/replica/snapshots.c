@@ -256,6 +256,9 @@ static bool find_files(struct opening *opening)
     if (rv == 0) {
         rv = disk->ops->sync_dir(disk, "");
     }
+    if (rv == 0) { /* S1: the last rename may not be durable yet. */
+        rv = disk->ops->sync_dir(disk, "snapshot");
+    }
     if (rv == 0) {
         rv = disk->ops->list(disk, "snapshot", note_file, opening);
     }

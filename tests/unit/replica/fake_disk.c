@@ -54,7 +54,7 @@ struct fake_disk {
     unsigned calls, fail_call, off_call;
     int fail_error;
     enum fake_end off_how;
-    bool failed, off;
+    bool failed, off, killed;
     uint64_t limit;
 };
 
@@ -245,28 +245,6 @@ static void note_write(struct inode *inode, const void *data, size_t size, uint6
     }
 }
 
-static struct inode *copy_of(const struct inode *inode)
-{
-    struct inode *copy = inode_new();
-    resize(&copy->data, &copy->size, inode->size);
-    memcpy(copy->data, inode->data, inode->size);
-    resize(&copy->medium, &copy->medium_size, inode->medium_size);
-    memcpy(copy->medium, inode->medium, inode->medium_size);
-    for (size_t i = 0; i < inode->writes_count; i++) {
-        note_write(copy, inode->writes[i].data, inode->writes[i].size, inode->writes[i].offset);
-    }
-    return copy;
-}
-
-/* Names count as synced then, which is a little more than true. */
-static void kill_now(struct fake_disk *fake)
-{
-    clear_names(&fake->survivors);
-    for (unsigned i = 0; i < fake->names.count; i++) {
-        set_name(&fake->survivors, fake->names.list[i].name, copy_of(fake->names.list[i].inode));
-    }
-}
-
 static void power_off_now(struct fake_disk *fake)
 {
     struct names names = {.count = 0};
@@ -290,9 +268,8 @@ void fake_disk_end(struct fake_disk *fake, enum fake_end end)
         return;
     }
     fake->off = true;
-    if (end == FAKE_KILL) {
-        kill_now(fake);
-    } else {
+    fake->killed = end == FAKE_KILL;
+    if (!fake->killed) {
         power_off_now(fake);
     }
 }
@@ -309,7 +286,8 @@ void fake_disk_boot(struct fake_disk *fake)
     memset(fake->first, 0, sizeof fake->first);
     fake->off_call = fake->fail_call = 0;
     fake->failed = false;
-    if (!fake->off) {
+    if (!fake->off || fake->killed) {
+        fake->off = fake->killed = false;
         return;
     }
     forget_changes(fake);
@@ -324,6 +302,12 @@ void fake_disk_boot(struct fake_disk *fake)
 }
 
 /* ---- the calls ---- */
+
+/* After the end by kill -9 calls have no effect at all; after the loss of power, none on the survivors. */
+static bool is_ghost(const struct fake_disk *fake)
+{
+    return fake->off && fake->killed;
+}
 
 /* A call that changes something begins. @return 0 or the error that it fails with. */
 static int begin_call(struct fake_disk *fake)
@@ -356,6 +340,12 @@ static int fake_open(struct disk *seam, const char *name, int flags, struct disk
     struct fake_disk *fake = (struct fake_disk *)seam;
     const struct name *at = find(&fake->names, name);
     LOCKSTEP_ASSERT(strlen(name) < NAME_BYTES);
+    if (is_ghost(fake) && (flags & DISK_CREATE) != 0) {
+        *ret_file = allocate_bytes(sizeof **ret_file);
+        (*ret_file)->inode = inode_new();
+        (*ret_file)->inode->refs = 1;
+        return 0;
+    }
     if (at == NULL && (flags & DISK_CREATE) == 0) {
         return -ENOENT;
     }
@@ -408,6 +398,9 @@ static int fake_write(struct disk *seam, struct disk_file *file, const void *dat
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
     struct inode *inode = file->inode;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     int rv = begin_call(fake);
     if (rv == 0 && !has_room(fake, inode, offset + size)) {
         rv = -ENOSPC;
@@ -429,6 +422,9 @@ static int fake_sync(struct disk *seam, struct disk_file *file)
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
     struct inode *inode = file->inode;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     int rv = begin_call(fake);
     end_call(fake);
     for (size_t i = 0; rv == 0 && i < inode->writes_count; i++) {
@@ -442,6 +438,9 @@ static int fake_allocate(struct disk *seam, struct disk_file *file, uint64_t siz
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
     struct inode *inode = file->inode;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     int rv = begin_call(fake);
     if (rv == 0 && !has_room(fake, inode, size)) {
         rv = -ENOSPC;
@@ -465,6 +464,9 @@ static int64_t fake_size(struct disk *seam, struct disk_file *file)
 static int fake_rename(struct disk *seam, const char *from, const char *to)
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     const struct name *at = find(&fake->names, from);
     int rv = begin_call(fake);
     if (rv != 0 || at == NULL) {
@@ -478,6 +480,9 @@ static int fake_rename(struct disk *seam, const char *from, const char *to)
 static int fake_unlink(struct disk *seam, const char *name)
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     if (find(&fake->names, name) == NULL) {
         return -ENOENT;
     }
@@ -493,6 +498,9 @@ static int fake_unlink(struct disk *seam, const char *name)
 static int fake_make_dir(struct disk *seam, const char *name)
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     (void)name;
     int rv = begin_call(fake);
     end_call(fake);
@@ -502,6 +510,9 @@ static int fake_make_dir(struct disk *seam, const char *name)
 static int fake_sync_dir(struct disk *seam, const char *name)
 {
     struct fake_disk *fake = (struct fake_disk *)seam;
+    if (is_ghost(fake)) {
+        return 0;
+    }
     unsigned kept = 0;
     int rv = begin_call(fake);
     end_call(fake);
