@@ -198,7 +198,10 @@ static void sample(struct lsc_core *core, const struct lsc_call *call, const str
 static void on_reply(struct lsc_core *core, struct boot_time now, const struct proto_reply *reply)
 {
     if (reply->kind == PROTO_PING) {
-        return; /* that something came was all that was asked */
+        if (core->route.leads) {
+            lsc_route_served(core); /* who only waits in its queue has no other sign of it */
+        }
+        return;
     }
     struct lsc_call *call = lsc_call_find_sent(core, reply->id);
     if (call == NULL) {

@@ -192,8 +192,7 @@ struct lsc_call *lsc_ask(struct lsc_core *core, struct boot_time now, const stru
 
 /* ---- ending one ---- */
 
-/* The answer to whoever waits; the call may go on without. */
-static void tell(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
+void lsc_call_tell(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
 {
     lsc_done_cb done = call->done;
     core->starting = core->starting == call ? NULL : core->starting;
@@ -212,7 +211,7 @@ void lsc_call_end(struct lsc_core *core, struct lsc_call *call, const struct lsc
     core->leader_calls -= !lsc_call_any_node(call);
     lsc_session_forget(core, call);
     lsc_grant_forget(core, call);
-    tell(core, call, outcome);
+    lsc_call_tell(core, call, outcome);
     explicit_bzero(call->request.secret, sizeof(call->request.secret));
     free(call);
 }
@@ -258,16 +257,28 @@ void lsc_calls_fail_session(struct lsc_core *core, int result, const char *detai
     fail_where(core, is_in_session, result, detail);
 }
 
+/* What a core that closes still has to see to. */
+static bool is_needed_to_close(const struct lsc_core *core, const struct lsc_call *call)
+{
+    if (!core->closing || core->closed) {
+        return false;
+    }
+    if (core->keep_session) {
+        /* What its callers have let go before is given back. */
+        return call->done == NULL && (call->request.kind == PROTO_LOCK_RELEASE ||
+                                      call->request.kind == PROTO_LOCK_CANCEL || call->abandoned);
+    }
+    /* A session that is being opened has to be known before it can be closed. */
+    return call == core->session.opener && (call->place == CALL_SENT || call->ambiguous);
+}
+
 void lsc_calls_fail_all(struct lsc_core *core, int result)
 {
     for (unsigned place = 0; place < 3; place++) {
         struct lsc_call *next = NULL;
         for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
             next = call->next;
-            /* A session that is being opened has to be known before it can be closed. */
-            bool needed = core->closing && !core->keep_session && !core->closed && call == core->session.opener &&
-                          (call->place == CALL_SENT || call->ambiguous);
-            if (!needed) {
+            if (!is_needed_to_close(core, call)) {
                 lsc_call_fail(core, call, result, "the client was closed");
             }
         }
@@ -461,111 +472,4 @@ void lsc_calls_disconnected(struct lsc_core *core, struct boot_time now)
             lsc_call_again(core, call);
         }
     }
-}
-
-/* ---- time ---- */
-
-/* When the caller has waited enough. A wait ends too when no leader could be reached for a request's timeout. */
-static struct boot_time due_of(const struct lsc_core *core, const struct lsc_call *call)
-{
-    bool waits = call->request.kind == PROTO_LOCK_ACQUIRE && call->done != NULL;
-    if (!waits || core->route.lost_at.ms == UINT64_MAX) {
-        return call->due;
-    }
-    uint64_t since_ms = core->route.lost_at.ms > call->begun.ms ? core->route.lost_at.ms : call->begun.ms;
-    return boot_earlier(call->due, boot_after((struct boot_time){since_ms}, core->config.request_timeout_ms));
-}
-
-/* Why a call that was never sent, or always refused, has not succeeded. */
-static int reason_of(const struct lsc_core *core, const struct lsc_call *call, char *detail, size_t size)
-{
-    const struct route *route = &core->route;
-    if (call->refusal != LOCKSTEP_OK) {
-        (void)snprintf(detail, size, "a limit of the node or of the session was reached for %llu ms",
-                       (unsigned long long)core->config.request_timeout_ms);
-        return call->refusal;
-    }
-    if (call->in_session && core->session.failure != LOCKSTEP_OK) {
-        (void)snprintf(detail, size, "no session could be opened: %.400s", core->session.failure_text);
-        return core->session.failure;
-    }
-    (void)snprintf(detail, size, "no leader was reached within %llu ms; last attempt: %.400s",
-                   (unsigned long long)core->config.request_timeout_ms,
-                   route->failure_text[0] == '\0' ? "still under way" : route->failure_text);
-    return route->failure;
-}
-
-static void time_out(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
-{
-    char detail[DETAIL_BYTES] = "";
-    bool changes = proto_operation_find(call->request.kind) == NULL ||
-                   proto_operation_find(call->request.kind)->served_by == PROTO_LOG ||
-                   call->request.kind == PROTO_CLUSTER_TRANSFER;
-    bool maybe = changes && !call->waits_for_session && (call->ambiguous || call->place == CALL_SENT);
-    int result = maybe ? LOCKSTEP_UNKNOWN : reason_of(core, call, detail, sizeof(detail));
-    struct lsc_outcome outcome = {.result = result, .detail = detail};
-    bool background = call->request.kind == PROTO_LOCK_RELEASE || (maybe && call->in_session);
-    if (maybe && call->request.kind == PROTO_LOCK_ACQUIRE) {
-        tell(core, call, &outcome);
-        lsc_acquire_abandon(core, now, call);
-    } else if (background || call->place == CALL_SENT) {
-        tell(core, call, &outcome); /* goes on, or waits for an answer that nobody reads */
-    } else {
-        lsc_call_end(core, call, &outcome);
-    }
-}
-
-void lsc_calls_expire(struct lsc_core *core, struct boot_time now)
-{
-    if (!boot_reached(now, core->calls_due)) {
-        return;
-    }
-    for (unsigned place = 0; place < 3; place++) {
-        struct lsc_call *next = NULL;
-        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
-            next = call->next;
-            if (boot_reached(now, due_of(core, call))) {
-                time_out(core, now, call);
-            } else if (place == CALL_DELAYED && boot_reached(now, call->retry_at)) {
-                lsc_call_again(core, call);
-            }
-        }
-    }
-    core->calls_due = BOOT_NEVER;
-    for (unsigned place = 0; place < 3; place++) {
-        for (const struct lsc_call *call = core->lists[place].first; call != NULL; call = call->next) {
-            struct boot_time due = due_of(core, call);
-            due = place == CALL_DELAYED ? boot_earlier(due, call->retry_at) : due;
-            core->calls_due = boot_earlier(core->calls_due, due);
-        }
-    }
-}
-
-/* ---- acquires whose caller has gone ---- */
-
-void lsc_acquire_abandon(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
-{
-    LOCKSTEP_ASSERT(call->done == NULL);
-    if (call->place != CALL_SENT && !call->ambiguous) {
-        lsc_call_fail(core, call, LOCKSTEP_CANCELLED, "");
-        return;
-    }
-    call->abandoned = true;
-    call->due = BOOT_NEVER;
-    struct proto_request request = {.kind = PROTO_LOCK_CANCEL,
-                                    .body.lock_cancel = {.target_id = call->request.id}};
-    struct lsc_call *cancel = lsc_call_create(core, now, &request);
-    if (cancel == NULL) {
-        return; /* then the wait ends by its own time, and a grant is given back all the same */
-    }
-    cancel->due = BOOT_NEVER;
-    lsc_call_begin(core, cancel, false);
-}
-
-void lsc_acquire_cancel(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
-{
-    struct lsc_outcome outcome = {.result = LOCKSTEP_CANCELLED, .detail = ""};
-    tell(core, call, &outcome);
-    lsc_acquire_abandon(core, now, call);
-    lsc_settle(core, now);
 }

@@ -104,8 +104,9 @@ void lsc_settle(struct lsc_core *core, struct boot_time now)
     lsc_route_settle(core, now);
     lsc_calls_send(core, now);
     flush(core, now);
-    if (core->closing && boot_reached(now, core->close_due)) {
-        lsc_closed(core, LOCKSTEP_UNKNOWN);
+    bool is_given_back = core->keep_session && core->calls_count == 0;
+    if (core->closing && !core->closed && (is_given_back || boot_reached(now, core->close_due))) {
+        lsc_closed(core, is_given_back ? LOCKSTEP_OK : LOCKSTEP_UNKNOWN);
     }
 }
 
@@ -248,13 +249,14 @@ void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_sessi
     silence_holds(core);
     lsc_calls_fail_all(core, LOCKSTEP_CLOSED);
     bool session = core->session.state == SESSION_OPEN || core->session.opener != NULL;
-    if (keep_session || !session) {
+    bool gives_back = core->calls_count > 0 && core->route.state == ROUTE_READY;
+    if (keep_session ? !gives_back : !session) {
         lsc_closed(core, LOCKSTEP_OK);
         return;
     }
     uint64_t wait_ms = core->config.request_timeout_ms < CLOSE_MS_MAX ? core->config.request_timeout_ms : CLOSE_MS_MAX;
     core->close_due = boot_after(now, wait_ms);
-    if (core->session.state == SESSION_OPEN) {
+    if (!keep_session && core->session.state == SESSION_OPEN) {
         lsc_session_close(core, now);
     }
     lsc_settle(core, now);

@@ -238,6 +238,17 @@ static void run_cancels(struct driver *driver)
 
 /* ---- the turn ---- */
 
+static void on_wake(uv_async_t *handle)
+{
+    driver_turn(handle->data);
+}
+
+static void on_soon(uv_idle_t *handle)
+{
+    (void)uv_idle_stop(handle);
+    driver_turn(handle->data);
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct driver *driver = handle->data;
@@ -289,7 +300,7 @@ void driver_turn(struct driver *driver)
     if (driver->core_closed && !driver->closing_handles && !more) {
         close_handles(driver);
     } else if (!driver->closing_handles && (more || driver->drop_wanted || driver->connect_wanted)) {
-        (void)uv_idle_start(&driver->soon, driver->soon.idle_cb);
+        (void)uv_idle_start(&driver->soon, on_soon);
     }
     if (driver->closing_handles && driver->handles == 0 && driver->links == 0 && driver->closed != NULL) {
         finish(driver);
@@ -297,17 +308,6 @@ void driver_turn(struct driver *driver)
         (void)pthread_mutex_unlock(&driver->mutex);
     }
     driver_unref(driver);
-}
-
-static void on_wake(uv_async_t *handle)
-{
-    driver_turn(handle->data);
-}
-
-static void on_soon(uv_idle_t *handle)
-{
-    (void)uv_idle_stop(handle);
-    driver_turn(handle->data);
 }
 
 bool driver_on_loop(const struct driver *driver)

@@ -1,7 +1,7 @@
 /* The core's parts and what they know of each other. Private to core.c, call.c, route.c, session.c, lock.c, requests.c and answer.c.
  *
  *   core.c     the ways in; lsc_settle(), which decides after every input; the end
- *   call.c     requests: ids, lists, sending, sending again, running out of time
+ *   call.c     requests: ids, lists, sending, sending again; call_due.c: running out of time
  *   route.c    which node to talk to, connecting, greeting, heartbeats
  *   session.c  opening, resuming, renewing, losing the session
  *   lock.c     grants and holds, their certain time, losing and releasing them
@@ -232,6 +232,8 @@ void lsc_call_begin(struct lsc_core *core, struct lsc_call *call, bool first);
  * `done` has run already. */
 struct lsc_call *lsc_call_start(struct lsc_core *core, struct boot_time now, struct lsc_call *call, void *user,
                                 lsc_done_cb done);
+/* The answer to whoever waits; the call may go on without. */
+void lsc_call_tell(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome);
 /* Take it out, tell its caller if there is one, free it. */
 void lsc_call_end(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome);
 void lsc_call_fail(struct lsc_core *core, struct lsc_call *call, int result, const char *detail);

@@ -192,7 +192,8 @@ LOCKSTEP_EXPORT void lockstep_client_free(struct lockstep_client *client);
 /**
  * End the client like lockstep_client_free(), but leave its session and locks to the cluster, where they live until their
  * deadline: for handles (lockstep_lock_export()), which another process takes up. Waits end with their wait or the session.
- * Does not wait for the network. Not to be called from a callback.
+ * Waits only for locks that were freed or released before and not answered, as long as lockstep_client_free(); else not at
+ * all. Not to be called from a callback.
  */
 LOCKSTEP_EXPORT void lockstep_client_detach(struct lockstep_client *client);
 
@@ -240,7 +241,9 @@ enum lockstep_mode { LOCKSTEP_EXCLUSIVE = 0, LOCKSTEP_SHARED = 1, LOCKSTEP_PERMI
  * stopped hears of it when it goes on; ask lockstep_lock_remaining_ms() before what must not come too late).
  *
  * Runs on the library's thread (async: on the loop's). It must not block, for nothing is renewed meanwhile, and must not call
- * blocking functions of the same client (they return LOCKSTEP_INVALID). It may call lockstep_lock_free() on this lock.
+ * blocking functions of the same client (they return LOCKSTEP_INVALID). It may call lockstep_lock_free() on this lock, but
+ * not while the thread that acquired it may still be in the acquire: a lock that is lost as soon as it is granted can be
+ * reported before that call has returned.
  * @param remaining_ms  how long the lock is still certain; 0 if it is not.
  * @param detail        an administrator's reason, or ""; valid during the call.
  */
@@ -299,6 +302,10 @@ struct lockstep_holder {
  *         LOCKSTEP_INVALID, LOCKSTEP_LIMIT, LOCKSTEP_MODE_CONFLICT, LOCKSTEP_LIMIT_MISMATCH, LOCKSTEP_REFUSED,
  *         LOCKSTEP_TOO_MANY_HOLDS, LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY.
  * Blocks for wait_ms + request_timeout_ms at most.
+ *
+ * A session remembers some 900 requests behind the oldest one that is not answered. So a client has at most so many waits at a
+ * time, and while one lasts that many other operations; those beyond end with LOCKSTEP_LIMIT. Who waits for hours in a
+ * client that is busy otherwise gives the waits a client of their own. Renewals are not concerned.
  */
 LOCKSTEP_EXPORT int lockstep_acquire_with(struct lockstep_client *client, const char *key,
                                           const struct lockstep_acquire_options *options,
