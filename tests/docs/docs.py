@@ -11,7 +11,7 @@ The checks, all of them if none is named:
   messages   the messages that docs/operations.md explains exist in the code
   options    each --option that a page shows exists in the --help of the program that the line names
   examples   C examples of the README and of docs/client.md compile
-  files      paths and test names in docs/testing.md and docs/architecture.md exist
+  files      paths, tests and functions that docs/testing.md and docs/architecture.md name exist
 
 --write puts the generated tables into docs/operations.md. Exit code 1 if something is wrong, one line for each.
 """
@@ -135,10 +135,11 @@ def check_tables(checker):
 # ---- the log's events, and messages ----
 
 def sources(*patterns):
-    """The text of the C files that the patterns name."""
+    """The text of the files that the patterns name, but for what was built."""
     for pattern in patterns:
         for path in sorted(ROOT.glob(pattern)):
-            yield path.read_text()
+            if path.relative_to(ROOT).parts[0] != "build":
+                yield path.read_text()
 
 
 def events_of_code():
@@ -248,17 +249,18 @@ def check_examples(checker):
 # ---- files and tests that pages name ----
 
 def check_files(checker):
-    """Files and tests that the two pages name in backquotes are there."""
-    everything = "".join(sources("tests/**/*.c")) + "".join(p.read_text() for p in ROOT.glob("tests/scenarios/stories/*"))
+    """Files, tests and functions that the two pages name in backquotes are there."""
+    everything = "".join(sources("**/*.c", "tests/**/CMakeLists.txt", "tests/**/*.cmake"))
     for page in (ROOT / "docs" / "testing.md", ROOT / "docs" / "architecture.md"):
         for number, line, code in numbered(page):
             for name in [] if code else re.findall(r"`([^`]+)`", line):
                 if re.fullmatch(r"[\w./-]+/[\w.-]*|[\w/-]+\.(?:c|h|md|txt|py)", name) and "/" in name:
                     if not list(ROOT.glob(name.rstrip("/"))):
                         checker.problem(page, number, f"there is no {name}")
-                elif page.name == "testing.md" and re.fullmatch(r"[a-z]+(?:_[a-z]+){2,}", name):
-                    if not re.search(rf"\b{name}\b", everything):
-                        checker.problem(page, number, f"there is no test {name}")
+                elif page.name == "testing.md" and re.fullmatch(r"[a-z]+(?:_[a-z]+)+", name):
+                    file = f"tests/unit/{name.replace('_', '/test_', 1)}.c" # node_clock is made of node/test_clock.c
+                    if not re.search(rf"\b{name}\b", everything) and not (ROOT / file).exists():
+                        checker.problem(page, number, f"there is no test or function {name}")
 
 
 CHECKS = {
