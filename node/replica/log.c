@@ -182,13 +182,10 @@ void log_remove_prefix(struct log *log, uint64_t index)
     if (index < table->first) {
         return;
     }
-    /* Entries go by whole segments. What is kept begins with the segment of the first entry that is needed, or with that
-     * of the newest durable record: only there is it certain that recovery finds a header. */
-    uint64_t keep = log->durable_segment->number;
-    if (index < table->last) {
-        const struct log_slot *slot = log_table_slot(table, index + 1);
-        keep = slot->segment != NULL && slot->segment->number < keep ? slot->segment->number : keep;
-    }
+    /* Entries go by whole segments. If the next entry is not durable, older ones of its index and above may still be on
+     * disk and come back with a crash: they begin in the segment of `index` at the earliest, so that one stays. */
+    uint64_t next = index < log->durable ? index + 1 : index;
+    uint64_t keep = log_table_slot(table, next)->segment->number;
     uint64_t first = table->first;
     while (first <= index && log_table_slot(table, first)->segment->number < keep) {
         first++;

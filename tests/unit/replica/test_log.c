@@ -490,6 +490,28 @@ static void segments_go_only_when_a_newer_one_is_durable(void **state)
     tear_down(&fixture);
 }
 
+/* A truncation that is not durable yet can be undone by a crash: what it dropped must still join the rest then. */
+static void a_prefix_goes_only_as_far_as_the_log_on_disk_joins(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    set_up(&fixture);
+    for (uint64_t index = 1; index <= 6; index++) {
+        append_durably(&fixture, index, 1, 1800); /* Two to a segment. */
+    }
+    append(&fixture, 2, 2, 10);
+    log_flush(fixture.log);
+    log_release(fixture.log, 1);
+    log_remove_prefix(fixture.log, 1);
+    while (fake_disk_run(fixture.fake, DISK_LANE_SNAPSHOT)) {
+    }
+    fake_disk_end_at(fixture.fake, fake_disk_calls(fixture.fake) + 1, FAKE_POWER);
+    fixture.snapshot_index = 1;
+    assert_true(restart(&fixture, FAKE_POWER));
+    assert_true(log_first_index(fixture.log) <= 2);
+    tear_down(&fixture);
+}
+
 static void a_log_shorter_than_what_was_acknowledged_is_refused(void **state)
 {
     (void)state;
@@ -740,6 +762,7 @@ int main(void)
         cmocka_unit_test(rot_below_the_last_write_is_refused_whatever_the_watermark_says),
         cmocka_unit_test(a_torn_write_that_was_not_acknowledged_is_cut),
         cmocka_unit_test(segments_go_only_when_a_newer_one_is_durable),
+        cmocka_unit_test(a_prefix_goes_only_as_far_as_the_log_on_disk_joins),
         cmocka_unit_test(a_log_shorter_than_what_was_acknowledged_is_refused),
         cmocka_unit_test(a_missing_or_damaged_watermark_is_refused),
         cmocka_unit_test(a_snapshot_without_any_log_is_refused),
