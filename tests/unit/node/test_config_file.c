@@ -132,7 +132,7 @@ static void the_sample_file_is_up_to_date_and_holds_only_comments(void **state)
                    source != NULL ? source : ".");
     FILE *file = fopen(sample_path, "re");
     assert_non_null(file);
-    (void)fread(deployed, 1, strlen(sample) + 1, file);
+    assert_true(fread(deployed, 1, strlen(sample) + 1, file) > 0);
     (void)fclose(file);
     if (strcmp(deployed, sample) != 0) {
         fail_msg("%s is out of date: lockstepd --print=sample >%s", sample_path, sample_path);
