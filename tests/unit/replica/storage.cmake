@@ -2,3 +2,4 @@
 lockstep_test(log_random SOURCES test_log_random.c fake_disk.c LINK lockstep_storage TIMEOUT 120)
 lockstep_test(log SOURCES test_log.c fake_disk.c LINK lockstep_storage)
 lockstep_test(metadata SOURCES test_metadata.c fake_disk.c LINK lockstep_storage)
+lockstep_test(snapshots SOURCES test_snapshots.c fake_disk.c LINK lockstep_storage)
