@@ -3,3 +3,5 @@ lockstep_test(log_random SOURCES test_log_random.c fake_disk.c LINK lockstep_sto
 lockstep_test(log SOURCES test_log.c fake_disk.c LINK lockstep_storage)
 lockstep_test(metadata SOURCES test_metadata.c fake_disk.c LINK lockstep_storage)
 lockstep_test(snapshots SOURCES test_snapshots.c fake_disk.c LINK lockstep_storage)
+lockstep_test(log_format SOURCES test_log_format.c LINK lockstep_storage)
+lockstep_test(disk_real SOURCES test_disk_real.c LINK lockstep_storage LABELS unit tsan)
