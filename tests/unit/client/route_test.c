@@ -56,10 +56,10 @@ static void a_node_that_knows_no_leader_is_left_for_the_next_with_backoff(void *
 {
     (void)state;
     static struct world_done done;
-    char first[256];
+    char first[sizeof(world.address)];
     begin_acquire(&done);
     world_await_connect(&world);
-    (void)strcpy(first, world.address);
+    memcpy(first, world.address, sizeof(first));
     uint64_t began = world.now.ms;
     world_accept(&world, 1, 0, "");
     world_await_connect(&world);

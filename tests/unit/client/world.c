@@ -1,7 +1,9 @@
+/* See world.h. */
 #include "tests/unit/client/world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +29,7 @@ static void out_connect(void *ctx, const char *address)
     world->connection++;
     world->connect_at = world->now;
     world->greeted = false;
-    (void)strncpy(world->address, address, sizeof(world->address) - 1);
+    (void)snprintf(world->address, sizeof(world->address), "%s", address);
 }
 
 static void take_frame(struct world *world, struct proto_bytes body)
@@ -119,7 +121,7 @@ void world_done(void *user, const struct lsc_outcome *outcome)
     done->count++;
     done->result = outcome->result;
     done->hold = outcome->hold;
-    (void)strncpy(done->detail, outcome->detail, sizeof(done->detail) - 1);
+    (void)snprintf(done->detail, sizeof(done->detail), "%s", outcome->detail);
     if (done->world != NULL) {
         done->at = done->world->now;
     }
