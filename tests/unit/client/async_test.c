@@ -1,0 +1,246 @@
+/* The API on the caller's loop: callbacks come once, from the loop, and closing ends everything. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <uv.h>
+
+#include "client/include/lockstep.h"
+#include "tests/unit/client/fake_node.h"
+
+static struct fake_node *node;
+static uv_loop_t loop;
+static bool in_call; /* a callback that runs now would run within the call */
+
+static int start_node(void **state)
+{
+    (void)state;
+    node = fake_node_start();
+    return uv_loop_init(&loop);
+}
+
+static int stop_node(void **state)
+{
+    (void)state;
+    fake_node_stop(node);
+    return uv_loop_close(&loop); /* fails if anything of the library's is left on it */
+}
+
+struct seen {
+    int count;
+    int result;
+    struct lockstep_lock *lock;
+};
+
+static void on_done(void *arg, int result)
+{
+    struct seen *seen = arg;
+    assert_false(in_call);
+    seen->count++;
+    seen->result = result;
+}
+
+static void on_acquired(void *arg, int result, struct lockstep_lock *lock, const struct lockstep_holder *holder)
+{
+    struct seen *seen = arg;
+    assert_false(in_call);
+    assert_true((result == LOCKSTEP_OK) == (lock != NULL));
+    assert_true((result == LOCKSTEP_HELD) == (holder != NULL));
+    seen->count++;
+    seen->result = result;
+    seen->lock = lock;
+}
+
+static void run_until(const struct seen *seen)
+{
+    while (seen->count == 0) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(seen->count, 1);
+}
+
+static struct lockstep_async *create(const char *endpoint)
+{
+    struct lockstep_options options;
+    struct lockstep_async *async = NULL;
+    lockstep_options_init(&options);
+    options.endpoints = endpoint;
+    options.request_timeout_ms = 5000;
+    assert_int_equal(lockstep_async_create(&loop, &options, &async), LOCKSTEP_OK);
+    return async;
+}
+
+static void acquire(struct lockstep_async *async, const char *key, int64_t wait_ms, struct seen *seen)
+{
+    struct lockstep_acquire_options options;
+    lockstep_acquire_options_init(&options);
+    options.wait_ms = wait_ms;
+    in_call = true;
+    assert_int_equal(lockstep_async_acquire(async, key, &options, on_acquired, seen), LOCKSTEP_OK);
+    in_call = false;
+}
+
+static void close_and_run(struct lockstep_async *async)
+{
+    struct seen closed = {0};
+    in_call = true;
+    lockstep_async_close(async, on_done, &closed);
+    in_call = false;
+    (void)uv_run(&loop, UV_RUN_DEFAULT); /* ends only if nothing is left */
+    assert_int_equal(closed.count, 1);
+}
+
+static void a_lock_is_acquired_extended_released(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct seen acquired = {0};
+    struct seen extended = {0};
+    struct seen released = {0};
+    acquire(async, "k", 0, &acquired);
+    run_until(&acquired);
+    assert_int_equal(acquired.result, LOCKSTEP_OK);
+    assert_true(lockstep_lock_is_held(acquired.lock));
+    assert_int_equal(lockstep_async_extend(acquired.lock, 60000, on_done, &extended), LOCKSTEP_OK);
+    run_until(&extended);
+    assert_int_equal(extended.result, LOCKSTEP_OK);
+    assert_int_equal(lockstep_lock_extend(acquired.lock, 60000), LOCKSTEP_INVALID); /* it would block the loop */
+    assert_int_equal(lockstep_async_release(acquired.lock, on_done, &released), LOCKSTEP_OK);
+    lockstep_lock_free(acquired.lock); /* at once; the callback still comes */
+    run_until(&released);
+    assert_int_equal(released.result, LOCKSTEP_OK);
+    close_and_run(async);
+    assert_int_equal(fake_node_sessions(node), 0);
+}
+
+static void closing_ends_what_is_under_way(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct seen first = {0};
+    struct seen waiting[5] = {0};
+    acquire(async, "k", 0, &first);
+    run_until(&first);
+    for (int i = 0; i < 5; i++) {
+        acquire(async, "k", LOCKSTEP_FOREVER, &waiting[i]);
+    }
+    close_and_run(async);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(waiting[i].count, 1);
+        assert_int_equal(waiting[i].result, LOCKSTEP_CLOSED);
+    }
+    assert_false(lockstep_lock_is_held(first.lock));
+    lockstep_lock_free(first.lock);
+    assert_int_equal(fake_node_locks(node), 0);
+}
+
+static void one_that_was_never_used_closes(void **state)
+{
+    (void)state;
+    close_and_run(create("127.0.0.1:1"));
+    close_and_run(create("no-such-host.invalid:1"));
+}
+
+static void one_that_is_connecting_closes(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create("127.0.0.1:1");
+    struct seen seen = {0};
+    acquire(async, "k", 0, &seen);
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    close_and_run(async);
+    assert_int_equal(seen.result, LOCKSTEP_CLOSED);
+}
+
+static void a_bad_argument_calls_nobody_back(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct seen seen = {0};
+    assert_int_equal(lockstep_async_acquire(async, "no spaces", NULL, on_acquired, &seen), LOCKSTEP_INVALID);
+    assert_int_equal(lockstep_async_session_renew(async, 1, on_done, &seen), LOCKSTEP_INVALID);
+    close_and_run(async);
+    assert_int_equal(seen.count, 0);
+}
+
+static void fire(void *arg)
+{
+    lockstep_cancel_fire(arg);
+}
+
+static void a_fired_cancel_ends_the_wait_from_another_thread(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct lockstep_cancel *cancel = NULL;
+    struct lockstep_acquire_options options;
+    struct seen first = {0};
+    struct seen waiting = {0};
+    assert_int_equal(lockstep_cancel_create(&cancel), LOCKSTEP_OK);
+    acquire(async, "k", 0, &first);
+    run_until(&first);
+    lockstep_acquire_options_init(&options);
+    options.wait_ms = LOCKSTEP_FOREVER;
+    options.cancel = cancel;
+    assert_int_equal(lockstep_async_acquire(async, "k", &options, on_acquired, &waiting), LOCKSTEP_OK);
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    uv_thread_t thread;
+    assert_int_equal(uv_thread_create(&thread, fire, cancel), 0);
+    run_until(&waiting);
+    assert_int_equal(waiting.result, LOCKSTEP_CANCELLED);
+    (void)uv_thread_join(&thread);
+    lockstep_lock_free(first.lock);
+    close_and_run(async);
+    lockstep_cancel_free(cancel);
+}
+
+enum { MANY = 100 };
+
+static void many_share_a_loop(void **state)
+{
+    (void)state;
+    static struct lockstep_async *asyncs[MANY];
+    static struct seen seen[MANY];
+    static struct seen closed[MANY];
+    memset(seen, 0, sizeof(seen));
+    memset(closed, 0, sizeof(closed));
+    for (int i = 0; i < MANY; i++) {
+        asyncs[i] = create(fake_node_endpoint(node));
+        acquire(asyncs[i], i % 2 == 0 ? "even" : "odd", 0, &seen[i]);
+    }
+    int granted = 0;
+    for (int i = 0; i < MANY; i++) {
+        run_until(&seen[i]);
+        granted += seen[i].result == LOCKSTEP_OK;
+        assert_true(seen[i].result == LOCKSTEP_OK || seen[i].result == LOCKSTEP_HELD);
+    }
+    assert_int_equal(granted, 2);
+    for (int i = 0; i < MANY; i++) {
+        lockstep_lock_free(seen[i].lock);
+        lockstep_async_close(asyncs[i], on_done, &closed[i]);
+    }
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(closed[i].count, 1);
+    }
+    assert_int_equal(fake_node_sessions(node), 0);
+}
+
+#define RULE(name) cmocka_unit_test_setup_teardown(name, start_node, stop_node)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RULE(a_lock_is_acquired_extended_released),
+        RULE(closing_ends_what_is_under_way),
+        RULE(one_that_was_never_used_closes),
+        RULE(one_that_is_connecting_closes),
+        RULE(a_bad_argument_calls_nobody_back),
+        RULE(a_fired_cancel_ends_the_wait_from_another_thread),
+        RULE(many_share_a_loop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
