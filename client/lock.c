@@ -3,10 +3,10 @@
  *  G1  A grant is certain up to the earliest of: the session's local deadline; that of its own lease, if it has one; and what
  *      an extend under way may have made of it (`cap`, as in session.c S3). All by lease.h.
  *  G2  hold_lost() comes lsc_lead_ms() before that, or when the cluster says that the grant has ended. Once for each hold.
- *  G3  A grant whose certain time ran out may still live at the cluster. When the time has passed, so that its holder has
- *      surely stopped, it is released there; not before, because the holder may be at work until then.
- *  G4  An uncertain grant never becomes certain again, even if the session turns out to live: its holders were told. Only a
- *      new acquire (reentrant) that the cluster answers with the same token makes new holds of it. */
+ *  G3  A grant whose certain time ran out may still live at the cluster. When the time has passed, so that its holders have
+ *      surely stopped, they are released there; not before, because they may be at work until then.
+ *  G4  A hold that was lost never becomes certain again, even if the session turns out to live: its user was told. A new
+ *      acquire (reentrant) that the cluster answers with the same token is a new hold, and certain by itself. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,11 +74,8 @@ struct lsc_grant *lsc_grant_find(const struct lsc_core *core, uint64_t token)
 /* G1 */
 static struct boot_time certain_until(const struct lsc_core *core, const struct lsc_grant *grant)
 {
-    if (grant->state == GRANT_ENDED || grant->session_id != core->session.id) {
+    if (grant->state == GRANT_ENDED || grant->unknown || grant->session_id != core->session.id) {
         return (struct boot_time){0};
-    }
-    if (grant->state == GRANT_UNCERTAIN) {
-        return grant->give_back_at; /* G4 */
     }
     struct boot_time until = boot_earlier(lsc_session_local(core), grant->cap);
     if (grant->has_lease) {
@@ -109,13 +106,26 @@ static void watch_lease(struct lsc_core *core, const struct lsc_grant *grant)
 
 /* ---- losing ---- */
 
-static void stop_give_back(struct lsc_core *core, struct lsc_grant *grant)
+static void owe_less(struct lsc_core *core, struct lsc_grant *grant, unsigned count)
 {
-    if (grant->give_back) {
-        grant->give_back = false;
-        core->give_back_count--;
+    LOCKSTEP_ASSERT(grant->owed >= count);
+    grant->owed -= count;
+    if (count > 0 && grant->owed == 0) {
+        core->owing_count--;
         lsc_grant_unref(core, grant);
     }
+}
+
+static void owe(struct lsc_core *core, struct lsc_hold *hold, struct boot_time until)
+{
+    struct lsc_grant *grant = hold->grant;
+    if (grant->owed == 0) {
+        core->owing_count++;
+        grant->references++;
+    }
+    grant->owed++;
+    grant->owed_at = until;
+    hold->owed = true;
 }
 
 void lsc_grant_lose(struct lsc_core *core, struct lsc_grant *grant, enum grant_state state,
@@ -126,22 +136,22 @@ void lsc_grant_lose(struct lsc_core *core, struct lsc_grant *grant, enum grant_s
         return;
     }
     grant->references++; /* through this function */
+    struct boot_time until = certain_until(core, grant);
     core->held_count -= grant->state == GRANT_HELD;
-    if (state == GRANT_UNCERTAIN) {
-        grant->give_back_at = certain_until(core, grant);
-        grant->give_back = true;
-        grant->references++;
-        core->give_back_count++;
-    }
     grant->state = state;
     if (state == GRANT_ENDED) {
-        stop_give_back(core, grant);
+        owe_less(core, grant, grant->owed); /* there is nothing left to release */
     }
     for (struct lsc_hold *hold = grant->first_hold; hold != NULL; hold = hold->next) {
-        if (!hold->released && !hold->told) {
-            hold->told = true;
-            core->output.hold_lost(core->output.ctx, hold->user, reason, detail);
+        if (hold->released || hold->told) {
+            continue;
         }
+        hold->told = true;
+        hold->until = state == GRANT_ENDED ? (struct boot_time){0} : until;
+        if (state == GRANT_UNCERTAIN) {
+            owe(core, hold, until);
+        }
+        core->output.hold_lost(core->output.ctx, hold->user, reason, detail);
     }
     lsc_grant_unref(core, grant);
 }
@@ -183,24 +193,31 @@ static void lose_by_lease(struct lsc_core *core, struct boot_time now)
     }
 }
 
-static bool can_give_back(const struct lsc_core *core)
+static bool can_release_owed(const struct lsc_core *core)
 {
-    return core->give_back_count > 0 && core->session.state == SESSION_OPEN && core->route.leads && !core->closing;
+    return core->owing_count > 0 && core->session.state == SESSION_OPEN && core->route.leads && !core->closing;
 }
 
 /* G3 */
-static void give_back(struct lsc_core *core, struct boot_time now)
+static void release_owed(struct lsc_core *core, struct boot_time now)
 {
-    if (!can_give_back(core)) {
+    if (!can_release_owed(core)) {
         return;
     }
     struct lsc_grant *next = NULL;
     for (struct lsc_grant *grant = core->grants; grant != NULL; grant = next) {
         next = grant->next;
-        if (grant->give_back && boot_reached(now, grant->give_back_at)) {
-            lsc_release_later(core, now, grant, true);
-            stop_give_back(core, grant);
+        if (grant->owed == 0 || !boot_reached(now, grant->owed_at)) {
+            continue;
         }
+        for (struct lsc_hold *hold = grant->first_hold; hold != NULL; hold = hold->next) {
+            hold->released |= hold->owed;
+            hold->owed = false;
+        }
+        for (unsigned i = 0; i < grant->owed; i++) {
+            lsc_release_later(core, now, grant);
+        }
+        owe_less(core, grant, grant->owed);
     }
 }
 
@@ -211,15 +228,15 @@ void lsc_grants_settle(struct lsc_core *core, struct boot_time now)
         lsc_grants_lose_all(core, GRANT_UNCERTAIN, LOCKSTEP_LOST_UNCERTAIN, "");
     }
     lose_by_lease(core, now);
-    give_back(core, now);
+    release_owed(core, now);
 }
 
 struct boot_time lsc_grants_deadline(const struct lsc_core *core)
 {
     struct boot_time due = boot_earlier(session_loss_due(core), core->leases_due);
-    if (can_give_back(core)) {
+    if (can_release_owed(core)) {
         for (const struct lsc_grant *grant = core->grants; grant != NULL; grant = grant->next) {
-            due = grant->give_back ? boot_earlier(due, grant->give_back_at) : due;
+            due = grant->owed > 0 ? boot_earlier(due, grant->owed_at) : due;
         }
     }
     return due;
@@ -241,7 +258,6 @@ static struct lsc_hold *hold_create(struct lsc_grant *grant, void *user)
     }
     grant->first_hold = hold;
     grant->references++;
-    grant->holds++;
     return hold;
 }
 
@@ -261,7 +277,6 @@ static void join(struct lsc_core *core, struct lsc_grant *grant, uint64_t ttl_ms
 {
     if (grant->state == GRANT_UNCERTAIN) { /* G4 */
         grant->state = GRANT_HELD;
-        grant->orphans = true;
         core->held_count++;
     }
     if (grant->has_lease && ttl_ms > 0 && as_of.ms + ttl_ms > grant->lease_deadline.ms) {
@@ -277,7 +292,6 @@ struct lsc_hold *lsc_grant_received(struct lsc_core *core, const struct lsc_call
     bool joined = grant != NULL && grant->state != GRANT_ENDED;
     if (joined) {
         grant->references++;
-        stop_give_back(core, grant);
         join(core, grant, body->ttl_ms, reply->time);
     } else {
         grant = grant_create(core, body->key.data, body->key.size, granted->token);
@@ -300,6 +314,7 @@ void lsc_grant_extended(struct lsc_core *core, const struct lsc_call *call, cons
 {
     struct lsc_grant *grant = call->grant;
     grant->fence = reply->body.grant.fence;
+    grant->unknown = false;
     set_lease(grant, call->request.body.lock_extend.ttl_ms, reply->time);
     lsc_session_learn(core, reply->body.grant.deadline, reply->time);
     watch_lease(core, grant);
@@ -345,28 +360,32 @@ struct lsc_hold *lsc_hold_adopt(struct lsc_core *core, const char *key, uint64_t
     }
     grant->references++;
     grant->fence = fence;
+    grant->unknown = true;
     struct lsc_hold *hold = hold_create(grant, hold_user);
     lsc_grant_unref(core, grant);
     return hold;
 }
 
-/* It is not held any more, and its on_lost is not wanted. @return whether it was held until now. */
-bool lsc_hold_let_go(struct lsc_hold *hold)
+bool lsc_hold_let_go(struct lsc_core *core, struct lsc_hold *hold)
 {
-    bool was_held = !hold->released;
-    if (was_held) {
-        hold->released = true;
-        hold->grant->holds--;
+    if (hold->released) {
+        return false;
     }
-    return was_held;
+    hold->released = true;
+    if (hold->owed) {
+        hold->owed = false;
+        owe_less(core, hold->grant, 1); /* it is asked for now */
+    }
+    return true;
 }
 
 void lsc_hold_free(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold)
 {
     struct lsc_grant *grant = hold->grant;
-    if (lsc_hold_let_go(hold) && grant->state == GRANT_HELD && grant->session_id == core->session.id && !core->closing) {
-        lsc_release_later(core, now, grant, grant->holds == 0 && grant->orphans);
-    }
+    bool holds = !hold->released && !hold->told && grant->state == GRANT_HELD;
+    if (holds && grant->session_id == core->session.id && !core->closing) {
+        lsc_release_later(core, now, grant);
+    } /* else it ends by itself, or its release is owed by the grant */
     *(hold->prev == NULL ? &grant->first_hold : &hold->prev->next) = hold->next;
     if (hold->next != NULL) {
         hold->next->prev = hold->prev;
@@ -398,7 +417,10 @@ uint64_t lsc_hold_session_id(const struct lsc_hold *hold)
 
 uint64_t lsc_hold_remaining_ms(const struct lsc_core *core, struct boot_time now, const struct lsc_hold *hold)
 {
-    return hold->released ? 0 : boot_until(now, certain_until(core, hold->grant));
+    if (hold->released) {
+        return 0;
+    }
+    return boot_until(now, hold->told ? hold->until : certain_until(core, hold->grant));
 }
 
 bool lsc_hold_is_live(const struct lsc_core *core, const struct lsc_hold *hold)

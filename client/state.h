@@ -146,22 +146,25 @@ struct session {
 /* A grant's life, as this process knows it.
  *
  *   held --+--> uncertain   lsc_grant_lose(): its certain time is nearly up. Not a holder any more; once the time is
- *          |                up and the cluster is reached, what is left of it is released.
+ *     ^    |      |         up and the cluster is reached, each hold of it is released there.
+ *     +----|------+         a new acquire joined it: for that one it is held
  *          +--> ended       the cluster said so, or its session has ended
- * Holds are released one by one; that does not change the grant. */
+ *
+ * The cluster counts how often a grant was entered. Each hold is one of these, and is released exactly once: by its user,
+ * when it is freed, or, if it was lost to uncertainty, later (it is "owed"). So what is released never takes away what
+ * another acquire, perhaps one under way, has entered. */
 enum grant_state { GRANT_HELD, GRANT_UNCERTAIN, GRANT_ENDED };
 
 struct lsc_grant {
     struct lsc_grant *next, *prev;
     enum grant_state state;
-    unsigned references; /* holds and calls, and one while `give_back` */
-    unsigned holds;      /* that were neither freed nor released */
-    bool orphans;        /* the cluster counts holds of it that were lost here: the last release gives back all */
-    bool give_back;      /* uncertain: to be released at `give_back_at` */
-    struct boot_time give_back_at;
+    unsigned references; /* holds and calls, and one while anything is owed */
+    unsigned owed;       /* releases, due at `owed_at` */
+    struct boot_time owed_at;
     uint64_t session_id;
     uint64_t token;
     uint64_t fence;
+    bool unknown; /* adopted, and no extend has been answered: it may have a lease of its own that we do not know */
     bool has_lease; /* of its own: */
     uint64_t lease_ttl_ms;
     struct cluster_time lease_deadline;
@@ -175,8 +178,10 @@ struct lsc_grant {
 struct lsc_hold {
     struct lsc_hold *next, *prev; /* in its grant */
     struct lsc_grant *grant;
-    bool released;
-    bool told; /* hold_lost() has run */
+    bool released; /* asked for, or owed and sent */
+    bool told;     /* hold_lost() has run, */
+    bool owed;     /* and its release is in grant->owed */
+    struct boot_time until; /* told: when its certain time ends */
     void *user;
 };
 
@@ -203,7 +208,7 @@ struct lsc_core {
     struct boot_time calls_due; /* not later than the earliest due or retry_at of all calls */
     struct lsc_grant *grants;
     unsigned held_count;    /* grants in GRANT_HELD */
-    unsigned give_back_count;
+    unsigned owing_count;   /* grants that owe releases */
     struct boot_time leases_due; /* not later than the earliest loss by a grant's own lease */
     struct proto_buffer in;
     struct proto_buffer out;
@@ -311,11 +316,12 @@ void lsc_grants_lose_all(struct lsc_core *core, enum grant_state state, enum loc
 void lsc_grants_settle(struct lsc_core *core, struct boot_time now);
 struct boot_time lsc_grants_deadline(const struct lsc_core *core);
 uint64_t lsc_lead_ms(const struct lsc_core *core, uint64_t ttl_ms);
-bool lsc_hold_let_go(struct lsc_hold *hold);
+/* From now on it is not held, and its on_lost is not wanted. @return whether its release is still to be sent. */
+bool lsc_hold_let_go(struct lsc_core *core, struct lsc_hold *hold);
 
 /* requests.c */
-/* Release in the background: a hold of the grant or all of it; or what is known by key and token only. */
-void lsc_release_later(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant, bool all);
+/* Release in the background: one hold of the grant; or what is known by key and token only. */
+void lsc_release_later(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant);
 void lsc_release_unknown(struct lsc_core *core, struct boot_time now, const struct proto_lock_release *body);
 
 /* answer.c */

@@ -389,8 +389,8 @@ LOCKSTEP_EXPORT int lockstep_lock_export(const struct lockstep_lock *lock, char 
  *
  * The client that results works on that session: it renews it only from the first lockstep_session_renew() on (then
  * also by itself, until it ends), never opens another, and lockstep_client_free() closes the session, while
- * lockstep_client_detach() leaves it. The lock is uncertain (lockstep_lock_remaining_ms() is 0) until an extend or a renewal
- * was answered, and its on_lost (arguments below) is then called as for any other.
+ * lockstep_client_detach() leaves it. The lock is uncertain (lockstep_lock_remaining_ms() is 0) until an extend of it was
+ * answered, for it may have a lease of its own; its on_lost (arguments below) is then called as for any other.
  *
  * Processes that adopt one session one after another need no shared counter: the request ids go on behind the last one that
  * the cluster saw, by a random distance. Two at the same time are safe by the same distance, but who releases or closes
