@@ -23,7 +23,9 @@ static int directory_of(struct disk *disk)
 
 static int posix_open(struct disk *disk, const char *name, int flags, struct disk_file **ret_file)
 {
-    int how = O_CLOEXEC | ((flags & DISK_WRITE) == 0 ? O_RDONLY : (flags & DISK_READ) == 0 ? O_WRONLY : O_RDWR);
+    int how = O_CLOEXEC | ((flags & DISK_WRITE) == 0  ? O_RDONLY
+                           : (flags & DISK_READ) == 0 ? O_WRONLY
+                                                      : O_RDWR);
     how |= (flags & DISK_CREATE) != 0 ? O_CREAT : 0;
     how |= (flags & DISK_EXCLUSIVE) != 0 ? O_EXCL : 0;
     int fd;
@@ -67,7 +69,8 @@ static int64_t posix_read(struct disk *disk, struct disk_file *file, void *data,
     return (int64_t)got;
 }
 
-static int posix_write(struct disk *disk, struct disk_file *file, const void *data, size_t size, uint64_t offset)
+static int posix_write(struct disk *disk, struct disk_file *file, const void *data, size_t size,
+                       uint64_t offset)
 {
     (void)disk;
     size_t put = 0;
@@ -164,7 +167,8 @@ static bool is_regular(int directory, const struct dirent *entry)
     return fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode);
 }
 
-static int posix_list(struct disk *disk, const char *name, void (*each)(void *ctx, const char *entry), void *ctx)
+static int posix_list(struct disk *disk, const char *name, void (*each)(void *ctx, const char *entry),
+                      void *ctx)
 {
     int fd = open_directory(disk, name);
     if (fd < 0) {

@@ -50,7 +50,8 @@ static bool fail_locked(struct opening *opening)
     ssize_t size = pread(opening->disk->lock, owner, sizeof owner - 1, 0);
     owner[size > 0 ? size : 0] = 0;
     owner[strcspn(owner, "\n")] = 0;
-    return fail(opening, "%s is in use by process %s: stop that one first, or give this node its own directory",
+    return fail(opening,
+                "%s is in use by process %s: stop that one first, or give this node its own directory",
                 opening->path, owner[0] == 0 ? "(unknown)" : owner);
 }
 
@@ -62,12 +63,13 @@ static bool lock_directory(struct opening *opening)
     int fd = openat(opening->disk->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     opening->disk->lock = fd;
     if (fd < 0) {
-        return fail(opening, "cannot write to %s: %s; it must belong to the user that runs this", opening->path,
-                    strerror(errno));
+        return fail(opening, "cannot write to %s: %s; it must belong to the user that runs this",
+                    opening->path, strerror(errno));
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        return errno == EWOULDBLOCK ? fail_locked(opening)
-                                    : fail(opening, "cannot lock %s/lock: %s", opening->path, strerror(errno));
+        return errno == EWOULDBLOCK
+                   ? fail_locked(opening)
+                   : fail(opening, "cannot lock %s/lock: %s", opening->path, strerror(errno));
     }
     int length = snprintf(owner, sizeof owner, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || pwrite(fd, owner, (size_t)length, 0) != length) {
@@ -82,10 +84,10 @@ static bool check_writable(struct opening *opening)
     static const char probe[] = "probe.tmp";
     int fd = openat(opening->disk->directory, probe, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0) {
-        return fail(opening, "cannot create files in %s: %s; it must belong to the user that runs this", opening->path,
-                    strerror(errno));
+        return fail(opening, "cannot create files in %s: %s; it must belong to the user that runs this",
+                    opening->path, strerror(errno));
     }
-    (void)close(fd); /* Nothing was written. */
+    (void)close(fd);                                    /* Nothing was written. */
     (void)unlinkat(opening->disk->directory, probe, 0); /* If it stays, the next start takes it. */
     return true;
 }

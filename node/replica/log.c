@@ -59,11 +59,13 @@ bool log_check(struct log_failure *failure, int64_t error, const char *operation
 void log_failure_text(const struct log_failure *failure, char *message, size_t message_size)
 {
     if (failure->error == -ENOSPC || failure->error == -EDQUOT) {
-        (void)snprintf(message, message_size, "disk full: cannot %s %s: %s; free some space, then start again",
-                       failure->operation, failure->name, strerror(-failure->error));
+        (void)snprintf(message, message_size,
+                       "disk full: cannot %s %s: %s; free some space, then start again", failure->operation,
+                       failure->name, strerror(-failure->error));
         return;
     }
-    (void)snprintf(message, message_size, "cannot %s %s: %s; check the disk and the kernel's log before starting again",
+    (void)snprintf(message, message_size,
+                   "cannot %s %s: %s; check the disk and the kernel's log before starting again",
                    failure->operation, failure->name, strerror(-failure->error));
 }
 

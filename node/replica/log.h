@@ -4,7 +4,8 @@
  *  L1  What log_durable_index() covers survives kill -9, power loss and a torn write of anything later.
  *  L2  Entries are contiguous: first..last. A later record for an index overrides earlier ones and voids all above it.
  *  L3  A torn tail (never acknowledged) is cut silently; rot below what was acknowledged is an error that names file and
- *      offset, never a shorter log. The durable watermark tells the two apart.
+ *      offset, never a shorter log. Each write attests that those before it were durable, and a durable watermark that
+ *      the last one was: these tell the two apart (log_recover.c).
  *  L4  Entry bytes are immutable and counted: a message being sent keeps the very bytes that were there when it was
  *      built, also after a truncation.
  *  L5  A failed write or sync is final: the failure is reported once and the log writes nothing more.
@@ -39,7 +40,7 @@ void log_entry_unref(struct log_entry *entry); /* NULL is fine */
 struct log;
 
 struct log_options {
-    uint64_t segment_bytes;     /* size of a segment file; default 16 MiB */
+    uint64_t segment_bytes;     /* size of a segment file, 4 KiB..2 GiB; default 16 MiB. A larger entry gets its own. */
     uint64_t cache_bytes;       /* entries kept in memory once they are durable and released; default 4 MiB */
     uint64_t node_id, cluster_id; /* stamped into each segment; a foreign one refuses to open */
 };
@@ -52,10 +53,12 @@ struct log_callbacks {
     void *ctx;
 };
 
-/* Open or create the log in directory "log" of `disk`, verify every record, cut a torn tail. Blocks; start-up only.
+/* Open or create the log in directory "log" of `disk`, verify every record, cut a torn tail. Blocks; start-up only. The
+ * log keeps its own watermark ("log/watermark"): less on disk than it acknowledged is an error, and so is a directory with
+ * a snapshot and without any log.
  * @param first_index_if_empty  index of the first entry if there is none (snapshot index + 1, or 1).
- * @param watermark_index       what metadata says was acknowledged at least (0: nothing known); less than it on disk,
- *                              without a snapshot that covers it, is an error.
+ * @param watermark_index       what the caller knows to have been acknowledged at least (0: nothing); less than it on
+ *                              disk, without a snapshot that covers it, is an error.
  * @param snapshot_index        newest valid snapshot; entries at or below it may be missing.
  * @return the log, or NULL with `message` (message_size bytes) saying what is wrong and what to do. */
 struct log *log_open(struct disk *disk, const struct log_options *options, const struct log_callbacks *callbacks,
@@ -89,10 +92,12 @@ void log_release(struct log *log, uint64_t index);
 typedef void (*log_read_cb)(void *ctx, struct log_entry **entries, size_t count);
 void log_read(struct log *log, uint64_t first, size_t count, size_t bytes_max, log_read_cb done, void *ctx);
 
-/* Entries up to `index` (<= durable) are covered by a snapshot and no longer needed: whole segments below go. */
+/* Entries up to `index` (<= durable) are covered by a snapshot and no longer needed: whole segments below go, so that
+ * log_first_index() afterwards is index + 1 or less. */
 void log_remove_prefix(struct log *log, uint64_t index);
-/* An installed snapshot replaces the log: forget everything, next entry is index + 1, with `term` as that of `index`. A record that voids all
- * earlier entries is written durably before `done(ctx)` is called. */
+/* An installed snapshot replaces the log: forget everything, next entry is index + 1, with `term` as that of `index`. A
+ * record that voids all earlier entries is written, without a flush, and durable when `done(ctx)` is called; entries
+ * appended meanwhile follow it. log_durable_index() is `index` at once: the snapshot covers it. */
 void log_reset(struct log *log, uint64_t index, uint64_t term, void (*done)(void *ctx), void *ctx);
 
 uint64_t log_bytes(const struct log *log); /* on disk, for the snapshot threshold: payload bytes first..last */

@@ -129,7 +129,8 @@ bool log_record_decode(const uint8_t *bytes, size_t available, struct log_record
         return false;
     }
     uint32_t size = get_u32(bytes + 4), kind = get_u32(bytes + 44);
-    if (!kind_is_known(kind) || size > available - LOG_RECORD_HEADER_BYTES || log_record_bytes(size) > available ||
+    if (!kind_is_known(kind) || size > available - LOG_RECORD_HEADER_BYTES ||
+        log_record_bytes(size) > available ||
         get_u32(bytes) != crc32c(0, bytes + 4, (size_t)log_record_bytes(size) - 4)) {
         return false;
     }

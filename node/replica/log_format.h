@@ -28,7 +28,7 @@ struct log_segment_header {
 
 struct log_record {
     uint64_t sequence; /* 1, 2, 3, … over the log's whole life */
-    uint64_t batch;    /* sequence of the first record of the same write; every lower one was durable by then */
+    uint64_t batch; /* sequence of the first record of the same write; every lower one was durable by then */
     uint64_t index;
     uint64_t term;
     uint32_t segment; /* low half of the segment's number */

@@ -24,8 +24,8 @@ enum {
     LOG_CACHE_BYTES_DEFAULT = 4 * 1024 * 1024,
     LOG_WRITE_BYTES_MAX = 4 * 1024 * 1024, /* of one write, unless one record is larger */
     LOG_ENTRY_BYTES_MAX = 64 * 1024 * 1024,
-    LOG_ZERO_BYTES = 128 * 1024,           /* zeroed and synced at a time */
-    LOG_WATERMARK_SYNC_WRITES = 128,       /* log writes between two syncs of the watermark */
+    LOG_ZERO_BYTES = 128 * 1024,     /* zeroed and synced at a time */
+    LOG_WATERMARK_SYNC_WRITES = 128, /* log writes between two syncs of the watermark */
     LOG_MESSAGE_BYTES = 512,
 };
 
@@ -115,9 +115,9 @@ struct log_prepare {
     struct disk_job job;
     struct log *log;
     bool active;
-    bool needed; /* a write waits for it */
+    bool needed;                 /* a write waits for it */
     struct log_segment *segment; /* NULL: none yet */
-    bool created; /* space reserved, name durable */
+    bool created;                /* space reserved, name durable */
     uint64_t zeroed;
     uint64_t retry_tail; /* after -ENOSPC: not before the current segment is that full */
     struct log_failure failure;
@@ -130,15 +130,16 @@ struct log {
     struct log_table table;
     uint64_t durable;
     uint64_t released;
-    uint64_t queued_first; /* entries from here on were not yet handed to a write */
-    uint64_t sequence;     /* of the next record */
+    uint64_t queued_first;  /* entries from here on were not yet handed to a write */
+    uint64_t sequence;      /* of the next record */
     struct log_reset reset; /* goes before all queued entries */
     bool flush_wanted;
     bool failed;
     unsigned jobs;
     struct log_segment *oldest, *current;
-    struct log_segment *durable_segment; /* holds the newest durable record: it and newer ones are never removed */
-    uint64_t tail;                       /* where the next record of `current` goes */
+    struct log_segment
+        *durable_segment; /* holds the newest durable record: it and newer ones are never removed */
+    uint64_t tail;        /* where the next record of `current` goes */
     struct log_watermark watermark;
     struct log_write write;
     struct log_prepare prepare;
@@ -158,7 +159,8 @@ void log_table_init(struct log_table *table, uint64_t first, uint64_t prev_term)
 void log_table_done(struct log_table *table);
 struct log_slot *log_table_slot(const struct log_table *table, uint64_t index); /* first..last, asserted */
 /* At last + 1. Takes a reference of `entry`, which may be NULL only if nothing is in memory. */
-struct log_slot *log_table_append(struct log_table *table, uint64_t term, uint32_t size, struct log_entry *entry);
+struct log_slot *log_table_append(struct log_table *table, uint64_t term, uint32_t size,
+                                  struct log_entry *entry);
 void log_table_truncate(struct log_table *table, uint64_t index); /* index and above go */
 void log_table_remove(struct log_table *table, uint64_t first);   /* below `first` goes; first <= last + 1 */
 void log_table_reset(struct log_table *table, uint64_t first, uint64_t prev_term);
@@ -167,7 +169,8 @@ void log_table_settle(struct log_table *table, uint64_t index, uint64_t cache_by
 
 /* ---- log_write.c ---- */
 void log_write_start(struct log *log); /* if there is something to write and no write under way */
-void log_write_void(struct log_write *write, uint64_t index); /* its entries from `index` on are no longer current */
+void log_write_void(struct log_write *write,
+                    uint64_t index); /* its entries from `index` on are no longer current */
 
 /* ---- log_prepare.c ---- */
 void log_prepare_pace(struct log *log);
@@ -180,7 +183,12 @@ void log_segments_trim(struct log *log);
 void log_segment_append(struct log *log, struct log_segment *segment); /* to the list, as current */
 
 /* ---- log_watermark.c ---- */
-enum log_watermark_state { LOG_WATERMARK_VALID, LOG_WATERMARK_MISSING, LOG_WATERMARK_BAD, LOG_WATERMARK_FOREIGN };
+enum log_watermark_state {
+    LOG_WATERMARK_VALID,
+    LOG_WATERMARK_MISSING,
+    LOG_WATERMARK_BAD,
+    LOG_WATERMARK_FOREIGN
+};
 /* Open the file, made if missing, and read it. */
 bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, struct log_failure *failure);
 /* Make it afresh, durable. */

@@ -18,14 +18,17 @@ static bool create(struct log *log, struct log_segment *segment, struct log_fail
     char name[LOG_NAME_BYTES];
     log_segment_name(segment->number, name);
     (void)ops->unlink(log->disk, name);
-    int rv = ops->open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &segment->file);
+    int rv =
+        ops->open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &segment->file);
     return log_check(failure, rv, "create", name) &&
-           log_check(failure, ops->allocate(log->disk, segment->file, segment->size), "reserve space for", name) &&
+           log_check(failure, ops->allocate(log->disk, segment->file, segment->size), "reserve space for",
+                     name) &&
            log_check(failure, ops->sync(log->disk, segment->file), "sync", name) &&
            log_check(failure, ops->sync_dir(log->disk, "log"), "sync directory", "log");
 }
 
-static bool write_zeros(struct log *log, struct log_segment *segment, uint64_t *zeroed, struct log_failure *failure)
+static bool write_zeros(struct log *log, struct log_segment *segment, uint64_t *zeroed,
+                        struct log_failure *failure)
 {
     const struct disk_ops *ops = log->disk->ops;
     uint64_t left = segment->size - *zeroed;
@@ -146,7 +149,8 @@ void log_prepare_pace(struct log *log)
         return;
     }
     uint64_t wanted = 2 * (log->tail - begin) + LOG_ZERO_BYTES;
-    bool enough = prepare->created && (prepare->zeroed == prepare->segment->size || prepare->zeroed >= wanted);
+    bool enough =
+        prepare->created && (prepare->zeroed == prepare->segment->size || prepare->zeroed >= wanted);
     if (!enough) {
         submit(log, DISK_LANE_SNAPSHOT);
     }

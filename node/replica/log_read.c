@@ -27,15 +27,18 @@ struct read {
 
 /* ---- on the worker ---- */
 
-static struct log_entry *decode(const struct read_item *item, uint64_t index, const uint8_t *bytes, size_t size)
+static struct log_entry *decode(const struct read_item *item, uint64_t index, const uint8_t *bytes,
+                                size_t size)
 {
     struct log_record record;
-    bool same = log_record_decode(bytes, size, &record) && record.index == index && record.term == item->term &&
-                record.size == item->size && record.segment == (uint32_t)item->segment->number;
+    bool same = log_record_decode(bytes, size, &record) && record.index == index &&
+                record.term == item->term && record.size == item->size &&
+                record.segment == (uint32_t)item->segment->number;
     if (!same) {
         return NULL;
     }
-    struct log_entry *entry = log_entry_create(index, record.term, (enum log_entry_type)record.kind, record.size);
+    struct log_entry *entry =
+        log_entry_create(index, record.term, (enum log_entry_type)record.kind, record.size);
     memcpy(entry->data, record.data, record.size);
     return entry;
 }
@@ -102,7 +105,8 @@ static bool still_stands(const struct read *read)
     for (size_t i = 0; i < read->count; i++) {
         const struct read_item *item = &read->items[i];
         const struct log_slot *slot = log_table_slot(table, read->first + i);
-        bool moved = item->segment != NULL && (slot->segment != item->segment || slot->offset != item->offset);
+        bool moved =
+            item->segment != NULL && (slot->segment != item->segment || slot->offset != item->offset);
         if (slot->term != item->term || moved) {
             return false;
         }

@@ -16,8 +16,9 @@
 #include "node/replica/log_internal.h"
 #include "node/replica/little_endian.h"
 
-#define WHAT_TO_DO "; do not edit it: restore the file from a copy, or remove this node from the cluster, " \
-                   "empty its directory and add it again"
+#define WHAT_TO_DO                                                                           \
+    "; do not edit it: restore the file from a copy, or remove this node from the cluster, " \
+    "empty its directory and add it again"
 
 struct recovery {
     struct log *log;
@@ -26,11 +27,11 @@ struct recovery {
     size_t count, capacity;
     uint8_t *bytes; /* the segment at hand */
     size_t size, bytes_capacity;
-    bool begun;        /* a header was accepted: log->sequence is what comes next */
-    bool has_entries;  /* first..last is established */
-    uint64_t batch;    /* of the newest record */
+    bool begun;            /* a header was accepted: log->sequence is what comes next */
+    bool has_entries;      /* first..last is established */
+    uint64_t batch;        /* of the newest record */
     uint64_t batch_offset; /* where its write began, in `current` */
-    size_t next;       /* place in numbers of the segment after `current` */
+    size_t next;           /* place in numbers of the segment after `current` */
     char *message;
     size_t message_size;
 };
@@ -154,7 +155,8 @@ static void take_entry(struct recovery *recovery, const struct log_record *recor
         log_table_truncate(&log->table, record->index); /* L2 */
     }
     if (record->index > recovery->snapshot_index) {
-        entry = log_entry_create(record->index, record->term, (enum log_entry_type)record->kind, record->size);
+        entry =
+            log_entry_create(record->index, record->term, (enum log_entry_type)record->kind, record->size);
         memcpy(entry->data, record->data, record->size);
     }
     struct log_slot *slot = log_table_append(&log->table, record->term, record->size, entry);
@@ -179,8 +181,10 @@ static bool take_record(struct recovery *recovery, const struct log_record *reco
     if (record->index == 0 || record->index > table->last + 1) {
         char name[LOG_NAME_BYTES];
         log_segment_name(recovery->log->current->number, name);
-        return refuse(recovery, "%s at offset %" PRIu64 ": entry %" PRIu64 " follows entry %" PRIu64
-                                ": the log has a gap" WHAT_TO_DO, name, offset, record->index, table->last);
+        return refuse(recovery,
+                      "%s at offset %" PRIu64 ": entry %" PRIu64 " follows entry %" PRIu64
+                      ": the log has a gap" WHAT_TO_DO,
+                      name, offset, record->index, table->last);
     }
     take_entry(recovery, record, offset);
     return true;
@@ -213,22 +217,28 @@ static bool take_records(struct recovery *recovery)
 
 /* ---- headers ---- */
 
-static bool header_is_ours(struct recovery *recovery, const struct log_segment_header *header, uint64_t number)
+static bool header_is_ours(struct recovery *recovery, const struct log_segment_header *header,
+                           uint64_t number)
 {
     const struct log_options *options = &recovery->log->options;
     char name[LOG_NAME_BYTES];
     log_segment_name(number, name);
     if (header->version != LOG_FORMAT_VERSION) {
-        return refuse(recovery, "%s has format version %" PRIu32 ", this program knows version %d: start the version that "
-                                "wrote it", name, header->version, LOG_FORMAT_VERSION);
+        return refuse(recovery,
+                      "%s has format version %" PRIu32
+                      ", this program knows version %d: start the version that "
+                      "wrote it",
+                      name, header->version, LOG_FORMAT_VERSION);
     }
     if (header->cluster_id != options->cluster_id || header->node_id != options->node_id) {
-        return refuse(recovery, "%s belongs to node %" PRIu64 " of cluster %" PRIu64 ", not to node %" PRIu64
-                                " of cluster %" PRIu64 ": give each node its own directory", name, header->node_id,
-                      header->cluster_id, options->node_id, options->cluster_id);
+        return refuse(recovery,
+                      "%s belongs to node %" PRIu64 " of cluster %" PRIu64 ", not to node %" PRIu64
+                      " of cluster %" PRIu64 ": give each node its own directory",
+                      name, header->node_id, header->cluster_id, options->node_id, options->cluster_id);
     }
     if (header->number != number) {
-        return refuse(recovery, "%s says that it is segment %" PRIu64 ": it was renamed; give it its name back", name,
+        return refuse(recovery,
+                      "%s says that it is segment %" PRIu64 ": it was renamed; give it its name back", name,
                       header->number);
     }
     return true;
@@ -289,8 +299,10 @@ static bool refuse_rot(struct recovery *recovery, const char *evidence)
     char name[LOG_NAME_BYTES];
     uint64_t number = log->current != NULL ? log->current->number : recovery->numbers[0];
     log_segment_name(number, name);
-    return refuse(recovery, "%s is damaged at offset %" PRIu64 ": record %" PRIu64 " was acknowledged (%s), and is "
-                            "missing or bad" WHAT_TO_DO, name, log->tail, log->sequence, evidence);
+    return refuse(recovery,
+                  "%s is damaged at offset %" PRIu64 ": record %" PRIu64 " was acknowledged (%s), and is "
+                  "missing or bad" WHAT_TO_DO,
+                  name, log->tail, log->sequence, evidence);
 }
 
 /* Older segments are removed only when a newer one has its header, durably. */
@@ -298,14 +310,17 @@ static bool refuse_oldest(struct recovery *recovery)
 {
     char name[LOG_NAME_BYTES];
     log_segment_name(recovery->numbers[0], name);
-    return refuse(recovery, "%s is the oldest segment of the log and its header is damaged at offset 0" WHAT_TO_DO, name);
+    return refuse(recovery,
+                  "%s is the oldest segment of the log and its header is damaged at offset 0" WHAT_TO_DO,
+                  name);
 }
 
 /* Search the bytes at hand, from `from` on, for a record that attests that log->sequence was durable. */
 static bool attests(const struct recovery *recovery, uint64_t number, uint64_t from)
 {
     struct log_record record;
-    for (size_t at = (size_t)from; at + LOG_RECORD_HEADER_BYTES <= recovery->size; at += LOG_RECORD_ALIGNMENT) {
+    for (size_t at = (size_t)from; at + LOG_RECORD_HEADER_BYTES <= recovery->size;
+         at += LOG_RECORD_ALIGNMENT) {
         const uint8_t *bytes = recovery->bytes + at;
         if (get_u32(bytes + 40) == (uint32_t)number && get_u64(bytes + 16) > recovery->log->sequence &&
             log_record_decode(bytes, recovery->size - at, &record)) {
@@ -392,8 +407,8 @@ static bool confirm(struct recovery *recovery, const char *name)
     struct log_failure failure = {.error = 0};
     if (log->watermark.sequence + 1 < log->sequence || log->tail == LOG_SEGMENT_HEADER_BYTES) {
         size_t from = (size_t)recovery->batch_offset;
-        int rv = log->disk->ops->write(log->disk, log->current->file, recovery->bytes + from, (size_t)log->tail - from,
-                                       from);
+        int rv = log->disk->ops->write(log->disk, log->current->file, recovery->bytes + from,
+                                       (size_t)log->tail - from, from);
         if (!check(recovery, rv, "write to", name)) {
             return false;
         }
@@ -432,17 +447,20 @@ static bool open_watermark(struct recovery *recovery)
     struct log_failure failure = {.error = 0};
     bool fine = log_watermark_open(log, &state, &failure);
     if (fine && state == LOG_WATERMARK_FOREIGN) {
-        return refuse(recovery, "log/watermark belongs to another node or cluster, not to node %" PRIu64 " of cluster %"
-                                PRIu64 ": give each node its own directory", log->options.node_id,
-                      log->options.cluster_id);
+        return refuse(recovery,
+                      "log/watermark belongs to another node or cluster, not to node %" PRIu64
+                      " of cluster %" PRIu64 ": give each node its own directory",
+                      log->options.node_id, log->options.cluster_id);
     }
     if (fine && state != LOG_WATERMARK_VALID) {
         if (recovery->count > 0) {
-            return refuse(recovery, "log/watermark is %s: what this node acknowledged is not known" WHAT_TO_DO,
+            return refuse(recovery,
+                          "log/watermark is %s: what this node acknowledged is not known" WHAT_TO_DO,
                           state == LOG_WATERMARK_MISSING ? "missing" : "damaged");
         }
         if (recovery->snapshot_index > 0) {
-            return refuse(recovery, "the directory has a snapshot and no log: the log was removed" WHAT_TO_DO);
+            return refuse(recovery,
+                          "the directory has a snapshot and no log: the log was removed" WHAT_TO_DO);
         }
         fine = log_watermark_create(log, &failure);
     }
@@ -460,7 +478,9 @@ static bool recover(struct recovery *recovery, uint64_t first_index_if_empty)
     }
     log->sequence = 1;
     if (recovery->count == 0 && log->watermark.sequence > 0) {
-        return refuse(recovery, "the log is gone: record %" PRIu64 " was acknowledged and there is no segment" WHAT_TO_DO,
+        return refuse(recovery,
+                      "the log is gone: record %" PRIu64
+                      " was acknowledged and there is no segment" WHAT_TO_DO,
                       log->watermark.sequence);
     }
     if (!take_segments(recovery)) {
@@ -486,11 +506,15 @@ static bool check_length(struct recovery *recovery, uint64_t watermark_index)
     if (table->last >= watermark_index || recovery->snapshot_index >= watermark_index) {
         return true;
     }
-    return refuse(recovery, "the log ends at entry %" PRIu64 ", and entry %" PRIu64 " was acknowledged: it holds less than "
-                            "it should" WHAT_TO_DO, table->last, watermark_index);
+    return refuse(recovery,
+                  "the log ends at entry %" PRIu64 ", and entry %" PRIu64
+                  " was acknowledged: it holds less than "
+                  "it should" WHAT_TO_DO,
+                  table->last, watermark_index);
 }
 
-static struct log *create(struct disk *disk, const struct log_options *options, const struct log_callbacks *callbacks)
+static struct log *create(struct disk *disk, const struct log_options *options,
+                          const struct log_callbacks *callbacks)
 {
     struct log *log = calloc(1, sizeof *log);
     LOCKSTEP_ASSERT(log != NULL);
@@ -508,9 +532,9 @@ static struct log *create(struct disk *disk, const struct log_options *options, 
     return log;
 }
 
-struct log *log_open(struct disk *disk, const struct log_options *options, const struct log_callbacks *callbacks,
-                     uint64_t first_index_if_empty, uint64_t watermark_index, uint64_t snapshot_index, char *message,
-                     size_t message_size)
+struct log *log_open(struct disk *disk, const struct log_options *options,
+                     const struct log_callbacks *callbacks, uint64_t first_index_if_empty,
+                     uint64_t watermark_index, uint64_t snapshot_index, char *message, size_t message_size)
 {
     struct recovery recovery = {
         .log = create(disk, options, callbacks),

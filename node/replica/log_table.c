@@ -30,7 +30,8 @@ struct log_slot *log_table_slot(const struct log_table *table, uint64_t index)
 /* Room for one slot behind the last: drop the free ones in front if they are half of it, else double. */
 static void make_room(struct log_table *table)
 {
-    size_t front = (size_t)(table->first - table->slots_first), count = (size_t)(table->last + 1 - table->first);
+    size_t front = (size_t)(table->first - table->slots_first),
+           count = (size_t)(table->last + 1 - table->first);
     if (front + count < table->capacity) {
         return;
     }
@@ -44,7 +45,8 @@ static void make_room(struct log_table *table)
     LOCKSTEP_ASSERT(table->slots != NULL);
 }
 
-struct log_slot *log_table_append(struct log_table *table, uint64_t term, uint32_t size, struct log_entry *entry)
+struct log_slot *log_table_append(struct log_table *table, uint64_t term, uint32_t size,
+                                  struct log_entry *entry)
 {
     LOCKSTEP_ASSERT(entry != NULL || table->cached_first > table->last);
     make_room(table);

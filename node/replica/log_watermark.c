@@ -62,7 +62,8 @@ static bool confirm(struct log *log, struct log_failure *failure)
     uint8_t bytes[MARK_BYTES];
     uint64_t offset = (1 - mark->slot) * (uint64_t)MARK_SLOT_BYTES;
     encode(log, bytes);
-    return log_check(failure, log->disk->ops->write(log->disk, mark->file, bytes, sizeof bytes, offset), "write to", name) &&
+    return log_check(failure, log->disk->ops->write(log->disk, mark->file, bytes, sizeof bytes, offset),
+                     "write to", name) &&
            log_check(failure, log->disk->ops->sync(log->disk, mark->file), "sync", name);
 }
 
@@ -80,7 +81,8 @@ bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, st
     }
     for (unsigned slot = 0; slot < 2; slot++) {
         uint8_t bytes[MARK_BYTES];
-        int64_t count = log->disk->ops->read(log->disk, mark->file, bytes, sizeof bytes, slot * MARK_SLOT_BYTES);
+        int64_t count =
+            log->disk->ops->read(log->disk, mark->file, bytes, sizeof bytes, slot * MARK_SLOT_BYTES);
         if (!log_check(failure, count, "read", name)) {
             return false;
         }
@@ -96,7 +98,8 @@ bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, st
 
 bool log_watermark_create(struct log *log, struct log_failure *failure)
 {
-    return log_check(failure, log->disk->ops->allocate(log->disk, log->watermark.file, MARK_SLOT_BYTES + MARK_BYTES),
+    return log_check(failure,
+                     log->disk->ops->allocate(log->disk, log->watermark.file, MARK_SLOT_BYTES + MARK_BYTES),
                      "reserve space for", name) &&
            log_watermark_write(log, 0, true, failure) &&
            log_check(failure, log->disk->ops->sync_dir(log->disk, "log"), "sync directory", "log");
@@ -110,9 +113,10 @@ bool log_watermark_write(struct log *log, uint64_t sequence, bool sync, struct l
     mark->sequence = sequence;
     mark->serial++;
     encode(log, bytes);
-    if (!log_check(failure,
-                   log->disk->ops->write(log->disk, mark->file, bytes, sizeof bytes, mark->slot * MARK_SLOT_BYTES),
-                   "write to", name)) {
+    if (!log_check(
+            failure,
+            log->disk->ops->write(log->disk, mark->file, bytes, sizeof bytes, mark->slot * MARK_SLOT_BYTES),
+            "write to", name)) {
         return false;
     }
     mark->unsynced++;

@@ -59,8 +59,8 @@ static bool check(struct failure *failure, int64_t error, const char *operation,
     if (error >= 0) {
         return true;
     }
-    (void)snprintf(failure->message, failure->size, "%scannot %s %s: %s", error == -ENOSPC ? "disk full: " : "", operation,
-                   name, strerror((int)-error));
+    (void)snprintf(failure->message, failure->size, "%scannot %s %s: %s",
+                   error == -ENOSPC ? "disk full: " : "", operation, name, strerror((int)-error));
     return false;
 }
 
@@ -136,7 +136,8 @@ static bool read_copy(struct disk *disk, unsigned i, struct copies *copies, stru
     }
     int64_t count = disk->ops->read(disk, file, bytes, sizeof bytes, 0);
     disk->ops->close(disk, file);
-    copies->states[i] = count == COPY_BYTES ? decode(bytes, &copies->values[i], &copies->serials[i]) : COPY_BAD;
+    copies->states[i] =
+        count == COPY_BYTES ? decode(bytes, &copies->values[i], &copies->serials[i]) : COPY_BAD;
     return check(failure, count, "read", names[i]);
 }
 
@@ -171,7 +172,8 @@ static bool write_file(struct disk *disk, const char *name, const uint8_t *bytes
 }
 
 /* M3: what does not exist yet gets its name when it is whole. */
-static bool write_copy(struct disk *disk, unsigned i, const uint8_t *bytes, bool is_new, struct failure *failure)
+static bool write_copy(struct disk *disk, unsigned i, const uint8_t *bytes, bool is_new,
+                       struct failure *failure)
 {
     if (!is_new) {
         return write_file(disk, names[i], bytes, failure);
@@ -251,9 +253,11 @@ static enum metadata_result is_fresh(struct disk *disk, struct failure *failure)
         return METADATA_ERROR;
     }
     if (search.found) {
-        (void)snprintf(failure->message, failure->size,
-                       "metadata-1 and metadata-2 are missing, but there is %s: this node's votes are lost; restore the "
-                       "files, or remove this node from the cluster, empty its directory and add it again", search.name);
+        (void)snprintf(
+            failure->message, failure->size,
+            "metadata-1 and metadata-2 are missing, but there is %s: this node's votes are lost; restore the "
+            "files, or remove this node from the cluster, empty its directory and add it again",
+            search.name);
         return METADATA_CORRUPT;
     }
     return METADATA_NONE;
@@ -264,19 +268,22 @@ static enum metadata_result is_fresh(struct disk *disk, struct failure *failure)
 static enum metadata_result refuse(const struct copies *copies, struct failure *failure)
 {
     if (copies->states[0] == COPY_NEWER_VERSION || copies->states[1] == COPY_NEWER_VERSION) {
-        (void)snprintf(failure->message, failure->size,
-                       "metadata-1 or metadata-2 was written by a newer version of this program: start that one");
+        (void)snprintf(
+            failure->message, failure->size,
+            "metadata-1 or metadata-2 was written by a newer version of this program: start that one");
         return METADATA_CORRUPT;
     }
-    (void)snprintf(failure->message, failure->size,
-                   "metadata-1 is %s and metadata-2 is %s: this node's votes are not known; restore one of the files, or "
-                   "remove this node from the cluster, empty its directory and add it again",
-                   copies->states[0] == COPY_MISSING ? "missing" : "damaged",
-                   copies->states[1] == COPY_MISSING ? "missing" : "damaged");
+    (void)snprintf(
+        failure->message, failure->size,
+        "metadata-1 is %s and metadata-2 is %s: this node's votes are not known; restore one of the files, or "
+        "remove this node from the cluster, empty its directory and add it again",
+        copies->states[0] == COPY_MISSING ? "missing" : "damaged",
+        copies->states[1] == COPY_MISSING ? "missing" : "damaged");
     return METADATA_CORRUPT;
 }
 
-enum metadata_result metadata_load(struct disk *disk, struct metadata *ret_metadata, char *message, size_t message_size)
+enum metadata_result metadata_load(struct disk *disk, struct metadata *ret_metadata, char *message,
+                                   size_t message_size)
 {
     struct failure failure = {.message = message, .size = message_size};
     struct copies copies;

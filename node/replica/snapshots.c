@@ -240,9 +240,11 @@ static bool verify_newest(struct opening *opening)
         if (opening->message[0] == 0) {
             char name[SNAPSHOT_NAME_BYTES];
             snapshot_name(file->info.index, file->info.term, false, name);
-            (void)snprintf(opening->message, opening->message_size,
-                           "%s is damaged: %s; restore it from a copy, or remove this node from the cluster, empty its "
-                           "directory and add it again", name, problem);
+            (void)snprintf(
+                opening->message, opening->message_size,
+                "%s is damaged: %s; restore it from a copy, or remove this node from the cluster, empty its "
+                "directory and add it again",
+                name, problem);
         }
     }
     return !any;
@@ -263,7 +265,8 @@ static bool find_files(struct opening *opening)
         rv = disk->ops->list(disk, "snapshot", note_file, opening);
     }
     if (rv != 0) {
-        (void)snprintf(opening->message, opening->message_size, "cannot open the directory snapshot: %s", strerror(-rv));
+        (void)snprintf(opening->message, opening->message_size, "cannot open the directory snapshot: %s",
+                       strerror(-rv));
     }
     return rv == 0;
 }
@@ -284,8 +287,8 @@ struct snapshots *snapshots_open(struct disk *disk, uint64_t cluster_id, char *m
     return snapshots;
 }
 
-bool snapshots_load(struct snapshots *snapshots, bool (*feed)(void *ctx, const void *data, size_t size), void *ctx,
-                    char *message, size_t message_size)
+bool snapshots_load(struct snapshots *snapshots, bool (*feed)(void *ctx, const void *data, size_t size),
+                    void *ctx, char *message, size_t message_size)
 {
     struct snapshot_file *file = snapshots_newest_file(snapshots);
     LOCKSTEP_ASSERT(file != NULL);

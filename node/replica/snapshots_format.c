@@ -41,8 +41,8 @@ static const uint8_t magic[8] = {'L', 'S', 'S', 'N', 'A', 'P', 0, 0};
 
 void snapshot_name(uint64_t index, uint64_t term, bool part, char ret_name[SNAPSHOT_NAME_BYTES])
 {
-    (void)snprintf(ret_name, SNAPSHOT_NAME_BYTES, "snapshot/%020" PRIu64 "-%020" PRIu64 ".snap%s", index, term,
-                   part ? ".part" : "");
+    (void)snprintf(ret_name, SNAPSHOT_NAME_BYTES, "snapshot/%020" PRIu64 "-%020" PRIu64 ".snap%s", index,
+                   term, part ? ".part" : "");
 }
 
 /* Exactly twenty digits. @return what follows them, or NULL. */
@@ -151,7 +151,8 @@ static int read_header(struct snapshot_stream *stream, uint64_t cluster_id, stru
         return rv;
     }
     info->configuration_size = get_u32(bytes + 48);
-    if (memcmp(bytes, magic, sizeof magic) != 0 || info->configuration_size > SNAPSHOT_CONFIGURATION_BYTES_MAX) {
+    if (memcmp(bytes, magic, sizeof magic) != 0 ||
+        info->configuration_size > SNAPSHOT_CONFIGURATION_BYTES_MAX) {
         return bad(stream, "its header is damaged");
     }
     rv = read_all(stream, info->configuration, info->configuration_size);
@@ -173,8 +174,8 @@ static int read_header(struct snapshot_stream *stream, uint64_t cluster_id, stru
     return 0;
 }
 
-int snapshot_stream_open(struct snapshot_stream *stream, struct disk *disk, uint64_t cluster_id, const char *name,
-                         struct snapshot_info *ret_info)
+int snapshot_stream_open(struct snapshot_stream *stream, struct disk *disk, uint64_t cluster_id,
+                         const char *name, struct snapshot_info *ret_info)
 {
     memset(stream, 0, sizeof *stream);
     stream->disk = disk;

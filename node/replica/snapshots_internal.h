@@ -21,14 +21,15 @@ enum {
     SNAPSHOT_CHUNK_HEADER_BYTES = 8,
     SNAPSHOT_TRAILER_BYTES = 32,
     SNAPSHOT_NAME_BYTES = 80,
-    SNAPSHOT_SYNC_BYTES = 1024 * 1024, /* written between two syncs: no sync has so much to do that log writes feel it */
+    SNAPSHOT_SYNC_BYTES =
+        1024 * 1024, /* written between two syncs: no sync has so much to do that log writes feel it */
     SNAPSHOTS_KEPT = 2,
 };
 
 /* One file of the store. */
 struct snapshot_file {
     struct snapshot_info info;
-    bool bad;      /* did not verify: counts for nothing, goes with the next one that is finished */
+    bool bad; /* did not verify: counts for nothing, goes with the next one that is finished */
     bool listed;
     unsigned readers;
     struct snapshot_file *next; /* older */
@@ -74,8 +75,8 @@ struct snapshot_stream {
     const char *problem; /* what is wrong, if a call failed */
 };
 /* @return 0, or -errno with stream->problem (-EBADMSG: the bytes are wrong). info's body fields are not known yet. */
-int snapshot_stream_open(struct snapshot_stream *stream, struct disk *disk, uint64_t cluster_id, const char *name,
-                         struct snapshot_info *ret_info);
+int snapshot_stream_open(struct snapshot_stream *stream, struct disk *disk, uint64_t cluster_id,
+                         const char *name, struct snapshot_info *ret_info);
 /* The next chunk into `data` (SNAPSHOT_CHUNK_BYTES_MAX). @return its size, 0 at the end (digest and size were right), or
  * -errno. */
 int64_t snapshot_stream_next(struct snapshot_stream *stream, uint8_t *data);

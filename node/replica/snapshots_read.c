@@ -30,7 +30,8 @@ static void next_work(struct disk_job *job)
         char name[SNAPSHOT_NAME_BYTES];
         snapshot_name(reader->file->info.index, reader->file->info.term, false, name);
         reader->opened = true;
-        reader->result = snapshot_stream_open(&reader->stream, snapshots->disk, snapshots->cluster_id, name, reader->info);
+        reader->result =
+            snapshot_stream_open(&reader->stream, snapshots->disk, snapshots->cluster_id, name, reader->info);
         if (reader->result != 0) {
             return;
         }
@@ -59,7 +60,8 @@ static void close_done(struct disk_job *job)
     snapshots_job_ended(snapshots);
 }
 
-static void submit(struct snapshot_reader *reader, void (*work)(struct disk_job *), void (*done)(struct disk_job *))
+static void submit(struct snapshot_reader *reader, void (*work)(struct disk_job *),
+                   void (*done)(struct disk_job *))
 {
     reader->job = (struct disk_job){.work = work, .done = done};
     snapshots_submit(reader->snapshots, &reader->job);

@@ -179,7 +179,8 @@ static void free_writer(struct snapshot_writer *writer)
     free(writer);
 }
 
-static void submit_step(struct snapshot_writer *writer, void (*work)(struct disk_job *), void (*done)(struct disk_job *))
+static void submit_step(struct snapshot_writer *writer, void (*work)(struct disk_job *),
+                        void (*done)(struct disk_job *))
 {
     struct step *step = calloc(1, sizeof *step);
     LOCKSTEP_ASSERT(step != NULL);
@@ -199,8 +200,9 @@ static void tell_failure(struct snapshot_writer *writer)
     }
     writer->told = true;
     part_name(writer, name);
-    (void)snprintf(message, sizeof message, "%scannot %s %s: %s", writer->error == -ENOSPC ? "disk full: " : "",
-                   writer->operation, name, strerror(-writer->error));
+    (void)snprintf(message, sizeof message, "%scannot %s %s: %s",
+                   writer->error == -ENOSPC ? "disk full: " : "", writer->operation, name,
+                   strerror(-writer->error));
     writer->failed(writer->failed_ctx, writer->error, message);
 }
 
@@ -284,7 +286,8 @@ static void abandon_done(struct disk_job *job)
 /* ---- snapshots.h ---- */
 
 struct snapshot_writer *snapshot_writer_begin(struct snapshots *snapshots, const struct snapshot_info *info,
-                                              void (*failed)(void *ctx, int error, const char *message), void *ctx)
+                                              void (*failed)(void *ctx, int error, const char *message),
+                                              void *ctx)
 {
     LOCKSTEP_ASSERT(snapshots->writer == NULL);
     LOCKSTEP_ASSERT(info->configuration_size <= SNAPSHOT_CONFIGURATION_BYTES_MAX);

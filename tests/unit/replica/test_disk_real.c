@@ -56,7 +56,8 @@ static void set_up(struct fixture *fixture)
 {
     const char *base = getenv("TMPDIR");
     memset(fixture, 0, sizeof *fixture);
-    (void)snprintf(fixture->path, sizeof fixture->path, "%s/lockstep-disk-XXXXXX", base == NULL ? "/tmp" : base);
+    (void)snprintf(fixture->path, sizeof fixture->path, "%s/lockstep-disk-XXXXXX",
+                   base == NULL ? "/tmp" : base);
     assert_non_null(mkdtemp(fixture->path));
     assert_int_equal(uv_loop_init(&fixture->loop), 0);
     open_disk(fixture);
@@ -95,10 +96,15 @@ static void run_until(struct fixture *fixture, const bool *flag)
 
 /* ---- files ---- */
 
+struct listing {
+    char names[256];
+};
+
 static void note_entry(void *ctx, const char *entry)
 {
-    char *list = ctx;
-    (void)strcat(strcat(list, entry), " ");
+    struct listing *listing = ctx;
+    size_t used = strlen(listing->names);
+    (void)snprintf(listing->names + used, sizeof listing->names - used, "%s ", entry);
 }
 
 static void files_do_what_the_seam_says(void **state)
@@ -106,13 +112,15 @@ static void files_do_what_the_seam_says(void **state)
     (void)state;
     struct fixture fixture;
     struct disk_file *file;
-    char bytes[16] = "", list[256] = "";
+    char bytes[16] = "";
+    struct listing list = {""};
     set_up(&fixture);
     const struct disk_ops *ops = fixture.disk->ops;
     assert_int_equal(ops->open(fixture.disk, "a", DISK_READ, &file), -ENOENT);
     assert_int_equal(ops->make_dir(fixture.disk, "log"), 0);
     assert_int_equal(ops->make_dir(fixture.disk, "log"), -EEXIST);
-    assert_int_equal(ops->open(fixture.disk, "log/a", DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &file), 0);
+    assert_int_equal(
+        ops->open(fixture.disk, "log/a", DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &file), 0);
     assert_int_equal(ops->allocate(fixture.disk, file, 8192), 0);
     assert_int_equal(ops->size(fixture.disk, file), 8192);
     assert_int_equal(ops->write(fixture.disk, file, "hello", 5, 4096), 0);
@@ -124,16 +132,17 @@ static void files_do_what_the_seam_says(void **state)
     assert_int_equal(ops->allocate(fixture.disk, file, 100), 0);
     assert_int_equal(ops->size(fixture.disk, file), 100);
     ops->close(fixture.disk, file);
-    assert_int_equal(ops->open(fixture.disk, "log/a", DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &file), -EEXIST);
+    assert_int_equal(ops->open(fixture.disk, "log/a", DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &file),
+                     -EEXIST);
     assert_int_equal(ops->rename(fixture.disk, "log/a", "log/b"), 0);
     assert_int_equal(ops->sync_dir(fixture.disk, "log"), 0);
     assert_int_equal(ops->sync_dir(fixture.disk, ""), 0);
-    assert_int_equal(ops->list(fixture.disk, "log", note_entry, list), 0);
-    assert_string_equal(list, "b ");
-    list[0] = 0;
-    assert_int_equal(ops->list(fixture.disk, "", note_entry, list), 0);
-    assert_string_equal(list, "lock ");
-    assert_int_equal(ops->list(fixture.disk, "nowhere", note_entry, list), -ENOENT);
+    assert_int_equal(ops->list(fixture.disk, "log", note_entry, &list), 0);
+    assert_string_equal(list.names, "b ");
+    list.names[0] = 0;
+    assert_int_equal(ops->list(fixture.disk, "", note_entry, &list), 0);
+    assert_string_equal(list.names, "lock ");
+    assert_int_equal(ops->list(fixture.disk, "nowhere", note_entry, &list), -ENOENT);
     assert_int_equal(ops->unlink(fixture.disk, "log/b"), 0);
     assert_int_equal(ops->unlink(fixture.disk, "log/b"), -ENOENT);
     tear_down(&fixture);
@@ -175,8 +184,12 @@ static void jobs_of_a_lane_run_and_complete_in_order(void **state)
     set_up(&fixture);
     for (unsigned i = 0; i < 500; i++) {
         for (unsigned lane = 0; lane < DISK_LANES; lane++) {
-            jobs[lane][i] = (struct numbered){{work_numbered, done_numbered, NULL}, i, &worked[lane], &finished[lane],
-                                              &last[lane], pthread_self()};
+            jobs[lane][i] = (struct numbered){{work_numbered, done_numbered, NULL},
+                                              i,
+                                              &worked[lane],
+                                              &finished[lane],
+                                              &last[lane],
+                                              pthread_self()};
             fixture.disk->ops->submit(fixture.disk, lane, &jobs[lane][i].job);
         }
     }
@@ -275,10 +288,11 @@ static void on_failed(void *ctx, const char *message)
 
 static void open_log(struct store *store, uint64_t snapshot_index)
 {
-    struct log_options options = {.segment_bytes = 256 * 1024, .cache_bytes = 10000, .node_id = 1, .cluster_id = 2};
+    struct log_options options = {
+        .segment_bytes = 256 * 1024, .cache_bytes = 10000, .node_id = 1, .cluster_id = 2};
     struct log_callbacks callbacks = {on_durable, on_failed, store};
-    store->log = log_open(store->fixture->disk, &options, &callbacks, 1, 0, snapshot_index, store->fixture->message,
-                          sizeof store->fixture->message);
+    store->log = log_open(store->fixture->disk, &options, &callbacks, 1, 0, snapshot_index,
+                          store->fixture->message, sizeof store->fixture->message);
     if (store->log == NULL) {
         fail_msg("%s", store->fixture->message);
     }
@@ -360,13 +374,15 @@ static void metadata_on_files_survives_restarts(void **state)
     struct fixture fixture;
     struct metadata metadata = {.cluster_id = 1, .node_id = 2, .incarnation = 3}, found;
     set_up(&fixture);
-    assert_int_equal(metadata_load(fixture.disk, &found, fixture.message, sizeof fixture.message), METADATA_NONE);
+    assert_int_equal(metadata_load(fixture.disk, &found, fixture.message, sizeof fixture.message),
+                     METADATA_NONE);
     for (metadata.term = 1; metadata.term <= 5; metadata.term++) {
         assert_true(metadata_store(fixture.disk, &metadata, fixture.message, sizeof fixture.message));
     }
     close_disk(&fixture);
     open_disk(&fixture);
-    assert_int_equal(metadata_load(fixture.disk, &found, fixture.message, sizeof fixture.message), METADATA_OK);
+    assert_int_equal(metadata_load(fixture.disk, &found, fixture.message, sizeof fixture.message),
+                     METADATA_OK);
     assert_int_equal(found.term, 5);
     tear_down(&fixture);
 }

@@ -45,8 +45,13 @@ static void a_record_reads_back_and_any_flip_is_noticed(void **state)
     (void)state;
     uint8_t bytes[128];
     for (uint32_t size = 0; size < 20; size++) {
-        const struct log_record record = {.sequence = 0x1122334455667788, .batch = 0x1122334455667000, .index = 99, .term = 5,
-                                          .segment = 7, .size = size, .kind = 2,
+        const struct log_record record = {.sequence = 0x1122334455667788,
+                                          .batch = 0x1122334455667000,
+                                          .index = 99,
+                                          .term = 5,
+                                          .segment = 7,
+                                          .size = size,
+                                          .kind = 2,
                                           .data = (const uint8_t *)"abcdefghijklmnopqrstuvwxyz"};
         struct log_record found;
         size_t used = (size_t)log_record_bytes(size);

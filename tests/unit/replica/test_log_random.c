@@ -42,8 +42,8 @@ struct world {
     struct fake_disk *fake;
     struct log *log;
     struct log_options options;
-    struct state base;  /* as it was when it was opened */
-    struct state now;   /* with all events */
+    struct state base; /* as it was when it was opened */
+    struct state now;  /* with all events */
     struct event events[EVENTS_MAX];
     size_t events_count;
     size_t acknowledged; /* events that must survive */
@@ -187,7 +187,8 @@ static void append(struct world *world)
 
 static void remove_prefix(struct world *world)
 {
-    uint64_t most = world->released < log_durable_index(world->log) ? world->released : log_durable_index(world->log);
+    uint64_t most =
+        world->released < log_durable_index(world->log) ? world->released : log_durable_index(world->log);
     if (most < world->now.first) {
         return;
     }
@@ -229,7 +230,8 @@ static void hold(struct world *world)
     struct log_entry *entry = log_get(world->log, index);
     world->held[i].entry = NULL;
     if (entry != NULL) {
-        world->held[i] = (struct held){log_entry_ref(entry), index, world->now.terms[index], world->now.ids[index]};
+        world->held[i] =
+            (struct held){log_entry_ref(entry), index, world->now.terms[index], world->now.ids[index]};
     }
 }
 
@@ -246,7 +248,8 @@ static void read_came(void *ctx, struct log_entry **entries, size_t count)
     struct read *read = ctx;
     size_t bytes = 0;
     assert_true(count <= read->count);
-    assert_true(count > 0 || read->events != read->world->events_count || log_first_index(read->world->log) > read->first);
+    assert_true(count > 0 || read->events != read->world->events_count ||
+                log_first_index(read->world->log) > read->first);
     for (size_t i = 0; i < count; i++) {
         check_entry(entries[i], read->first + i, read->terms[i], read->ids[i]);
         bytes += entries[i]->size;
@@ -354,7 +357,8 @@ static bool is_state(const struct log *log, const struct state *state, uint64_t 
         if (entry == NULL && index > removed) {
             return false;
         }
-        if (entry != NULL && (entry->size != size_of(state->ids[index]) || entry->type != type_of(state->ids[index]))) {
+        if (entry != NULL &&
+            (entry->size != size_of(state->ids[index]) || entry->type != type_of(state->ids[index]))) {
             return false;
         }
     }
@@ -376,11 +380,12 @@ static void check_recovered(struct world *world)
         }
     }
     if (right == SIZE_MAX) {
-        fail_msg("seed %llu, start %u: %llu..%llu is no state after %zu..%zu events (removed %llu, then %llu..%llu)",
-                 (unsigned long long)world->seed, world->starts, (unsigned long long)log_first_index(world->log),
-                 (unsigned long long)log_last_index(world->log), world->acknowledged, world->events_count,
-                 (unsigned long long)world->removed, (unsigned long long)world->now.first,
-                 (unsigned long long)world->now.last);
+        fail_msg(
+            "seed %llu, start %u: %llu..%llu is no state after %zu..%zu events (removed %llu, then %llu..%llu)",
+            (unsigned long long)world->seed, world->starts, (unsigned long long)log_first_index(world->log),
+            (unsigned long long)log_last_index(world->log), world->acknowledged, world->events_count,
+            (unsigned long long)world->removed, (unsigned long long)world->now.first,
+            (unsigned long long)world->now.last);
     }
     world->survived += right > world->acknowledged ? 1 : 0;
     world->base = state;
@@ -390,8 +395,8 @@ static void start(struct world *world)
 {
     char message[512] = "";
     struct log_callbacks callbacks = {.durable = durable, .failed = failed, .ctx = world};
-    world->log = log_open(fake_disk_seam(world->fake), &world->options, &callbacks, world->removed + 1, 0, world->removed,
-                          message, sizeof message);
+    world->log = log_open(fake_disk_seam(world->fake), &world->options, &callbacks, world->removed + 1, 0,
+                          world->removed, message, sizeof message);
     if (world->log == NULL) {
         fail_msg("seed %llu, start %u: %s", (unsigned long long)world->seed, world->starts, message);
     }
@@ -429,8 +434,8 @@ static void start_and_crash(struct world *world)
     struct log_callbacks callbacks = {.durable = durable, .failed = failed, .ctx = world};
     fake_disk_end_at(world->fake, fake_disk_calls(world->fake) + 1 + (unsigned)chance(world, 12),
                      (enum fake_end)chance(world, 2));
-    struct log *log = log_open(fake_disk_seam(world->fake), &world->options, &callbacks, world->removed + 1, 0,
-                               world->removed, message, sizeof message);
+    struct log *log = log_open(fake_disk_seam(world->fake), &world->options, &callbacks, world->removed + 1,
+                               0, world->removed, message, sizeof message);
     if (log == NULL) {
         fail_msg("seed %llu, start %u: %s", (unsigned long long)world->seed, world->starts, message);
     }
@@ -445,9 +450,10 @@ static struct world *run_seed(uint64_t seed)
     struct world *world = calloc(1, sizeof *world);
     world->seed = world->random = seed;
     world->fake = fake_disk_create(seed * 31 + 1);
-    world->options = (struct log_options){
-        .segment_bytes = 4096 + chance(world, 5) * 4096, .cache_bytes = 1 + chance(world, 4) * 3000, .node_id = 3,
-        .cluster_id = 9};
+    world->options = (struct log_options){.segment_bytes = 4096 + chance(world, 5) * 4096,
+                                          .cache_bytes = 1 + chance(world, 4) * 3000,
+                                          .node_id = 3,
+                                          .cluster_id = 9};
     world->base.first = world->now.first = 1;
     world->next_id = 1;
     world->term = 1;
@@ -458,7 +464,8 @@ static struct world *run_seed(uint64_t seed)
         start(world);
         fake_disk_end_at(world->fake, fake_disk_calls(world->fake) + 1 + (unsigned)chance(world, 400),
                          (enum fake_end)chance(world, 2));
-        for (unsigned i = 0; i < 1500 && !fake_disk_is_off(world->fake) && world->now.last < INDEX_MAX - 100; i++) {
+        for (unsigned i = 0; i < 1500 && !fake_disk_is_off(world->fake) && world->now.last < INDEX_MAX - 100;
+             i++) {
             step(world);
         }
         fake_disk_end(world->fake, (enum fake_end)chance(world, 2));
@@ -483,8 +490,8 @@ static void what_was_durable_survives_and_nothing_else_appears(void **state)
         entries += world->next_id;
         free(world);
     }
-    print_message("%llu entries, %llu reads, %llu starts with more than was acknowledged\n", (unsigned long long)entries,
-                  (unsigned long long)reads, (unsigned long long)survived);
+    print_message("%llu entries, %llu reads, %llu starts with more than was acknowledged\n",
+                  (unsigned long long)entries, (unsigned long long)reads, (unsigned long long)survived);
     assert_true(reads > 0 && survived > 0);
 }
 

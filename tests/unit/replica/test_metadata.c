@@ -15,8 +15,13 @@
 
 static struct metadata example(uint64_t term)
 {
-    struct metadata metadata = {.cluster_id = 9, .node_id = 3, .incarnation = 0xABCDEF, .term = term,
-                                .voted_for = term % 4, .formed = term % 2 == 0, .known_count = 2};
+    struct metadata metadata = {.cluster_id = 9,
+                                .node_id = 3,
+                                .incarnation = 0xABCDEF,
+                                .term = term,
+                                .voted_for = term % 4,
+                                .formed = term % 2 == 0,
+                                .known_count = 2};
     metadata.known[0].node_id = 1;
     metadata.known[0].incarnation = 11;
     metadata.known[1].node_id = 2;
@@ -78,7 +83,8 @@ static void a_store_that_was_interrupted_leaves_the_old_or_the_new(void **state)
         struct metadata metadata = example(2), found;
         char message[256];
         store(fake, 1);
-        fake_disk_end_at(fake, fake_disk_calls(fake) + 1 + (unsigned)(seed % 4), seed % 8 < 4 ? FAKE_POWER : FAKE_KILL);
+        fake_disk_end_at(fake, fake_disk_calls(fake) + 1 + (unsigned)(seed % 4),
+                         seed % 8 < 4 ? FAKE_POWER : FAKE_KILL);
         (void)metadata_store(fake_disk_seam(fake), &metadata, message, sizeof message);
         fake_disk_boot(fake);
         /* The repair may be interrupted too. */
@@ -184,7 +190,8 @@ static void missing_metadata_beside_a_used_log_or_a_snapshot_is_refused(void **s
     disk = fake_disk_seam(fake);
     struct disk_file *file;
     assert_int_equal(disk->ops->open(disk, "snapshot/00000000000000000010-00000000000000000002.snap",
-                                     DISK_WRITE | DISK_CREATE, &file), 0);
+                                     DISK_WRITE | DISK_CREATE, &file),
+                     0);
     disk->ops->close(disk, file);
     assert_refused(fake, METADATA_CORRUPT, "there is snapshot/");
     fake_disk_free(fake);

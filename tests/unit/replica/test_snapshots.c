@@ -378,7 +378,8 @@ static void one_of_another_cluster_is_refused(void **state)
     set_up(&fixture);
     write_one(&fixture, 30, 500);
     snapshots_close(fixture.snapshots);
-    fixture.snapshots = snapshots_open(fake_disk_seam(fixture.fake), CLUSTER + 1, fixture.message, sizeof fixture.message);
+    fixture.snapshots =
+        snapshots_open(fake_disk_seam(fixture.fake), CLUSTER + 1, fixture.message, sizeof fixture.message);
     assert_null(fixture.snapshots);
     assert_non_null(strstr(fixture.message, "another cluster"));
     tear_down(&fixture);
@@ -465,7 +466,8 @@ static void a_reader_reports_rot(void **state)
     size_t size;
     set_up(&fixture);
     write_one(&fixture, 30, BODY_BYTES);
-    fake_disk_bytes(fixture.fake, "snapshot/00000000000000000030-00000000000000000003.snap", &size)[600000] ^= 4;
+    fake_disk_bytes(fixture.fake, "snapshot/00000000000000000030-00000000000000000003.snap", &size)[600000] ^=
+        4;
     struct reading reading = {.reader = snapshot_reader_begin(fixture.snapshots), .feeding = {.index = 30}};
     snapshot_reader_next(reading.reader, on_chunk, &reading);
     fake_disk_run_all(fixture.fake);
