@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +106,7 @@ static void free_disk(struct disk_real *disk)
 
 static void on_stopped(struct disk_threads *threads)
 {
-    struct disk_real *disk = (struct disk_real *)((char *)threads - offsetof(struct disk_real, threads));
+    struct disk_real *disk = (void *)((char *)threads - offsetof(struct disk_real, threads));
     void (*closed)(void *ctx) = disk->closed;
     void *ctx = disk->ctx;
     free_disk(disk);
