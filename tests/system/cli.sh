@@ -35,6 +35,7 @@ expect_code 127 "$lockstep" lock demo -- /nowhere/to/be/found
 expect_code 126 "$lockstep" lock demo -- "$dir"
 
 story "signals are passed on to the command"
+# tidy: sleep because the command under the lock is to run until it is told to end
 "$lockstep" lock demo -- sh -c "trap 'touch $dir/usr1; exit 5' USR1; touch $dir/ready; while :; do sleep 0.05; done" &
 running=$!
 children+=("$running")

@@ -9,6 +9,7 @@ hold()
     local name=$1 key=$2
     shift 2
     rm -f "$dir/$name.fence" "$dir/$name.go"
+    # tidy: sleep because it only spaces the looks; the condition is beside it
     "$lockstep" lock "$key" --ttl 10s "$@" -- sh -c "echo \$LOCKSTEP_FENCE >$dir/$name.new; mv $dir/$name.new $dir/$name.fence; while ! [ -e $dir/$name.go ]; do sleep 0.05; done" &
     children+=($!)
     eval "pid_$name=$!"

@@ -46,6 +46,7 @@ wait "$second" || fail "the second waiter ended with $?"
 wait_until 20 "the lock to be free" holders_are k 0
 
 story "a leader that is stopped beyond the ttl and goes on gives no wrong answer, and a renewing holder keeps its lock"
+# tidy: sleep because it only spaces the looks; the condition is beside it
 "$lockstep" lock paused --ttl 10s -- sh -c "touch $dir/holds; while ! [ -e $dir/go ]; do sleep 0.05; done" &
 holder=$!
 children+=("$holder")
@@ -62,6 +63,7 @@ touch "$dir/go"
 wait "$holder" || fail "the holder ended with $?"
 
 story "a command whose lock can not be renewed is stopped before another can have the lock"
+# tidy: sleep because the command under the lock is to run until it is told to end
 "$lockstep" --timeout 2s lock lost --ttl 3s --grace 300ms -- sh -c "trap 'date +%s%3N >$dir/term' TERM; echo \$\$ >$dir/new; mv $dir/new $dir/running; while :; do sleep 0.05; done" &
 holder=$!
 children+=("$holder")
@@ -73,6 +75,7 @@ done
 stopped_at=$(now_ms)
 while kill -0 "$command" 2>/dev/null; do
     (($(now_ms) - stopped_at < 20000)) || fail "the command was not stopped"
+    # tidy: sleep because it only spaces the looks; the condition is beside it
     sleep 0.02
 done
 ended=$(now_ms)

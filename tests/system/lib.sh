@@ -61,6 +61,7 @@ wait_until()
     shift 2
     until "$@" >/dev/null 2>&1; do
         (($(now_ms) < until)) || fail "$what did not happen in time"
+        # tidy: sleep because it only spaces the looks; the condition is beside it
         sleep 0.05
     done
 }

@@ -21,7 +21,7 @@ children+=("$load")
 kills=0
 begin=$(now_ms)
 while kill -0 "$load" 2>/dev/null && (($(now_ms) - begin < (seconds - 4) * 1000)); do
-    # A pause that is part of what is tested: leaders of different ages are killed.
+    # tidy: sleep because leaders of different ages are to be killed, it waits for nothing
     sleep "$((2 + RANDOM % 2)).$((RANDOM % 10))"
     number=$(local_cluster leader) || continue
     local_cluster kill "$number"
