@@ -33,9 +33,9 @@ static void on_read_ready(void *ctx, uint64_t read_id, bool ok)
     core_replica_read_ready(node->core, read_id, ok);
 }
 
-static void on_replica_fatal(void *ctx, const char *message)
+static void on_replica_fatal(void *ctx, bool restart_helps, const char *message)
 {
-    node_die(ctx, NODE_EXIT_REPLICA, message);
+    node_die(ctx, restart_helps ? NODE_EXIT_REPLICA : NODE_EXIT_FOREIGN, message);
 }
 
 static void log_message(struct node *node, const char *event, int level, const char *message)

@@ -21,15 +21,26 @@ void replica_log(const struct replica *replica, int level, const char *format, .
     replica->callbacks.log(replica->callbacks.ctx, level, line);
 }
 
-void replica_fatal(const struct replica *replica, const char *format, ...)
+static _Noreturn void last_words(const struct replica *replica, bool restart_helps, const char *format, va_list args)
 {
     char line[1024];
+    (void)vsnprintf(line, sizeof line, format, args);
+    replica->callbacks.fatal(replica->callbacks.ctx, restart_helps, line);
+    abort();
+}
+
+void replica_fatal(const struct replica *replica, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    replica->callbacks.fatal(replica->callbacks.ctx, line);
-    abort();
+    last_words(replica, true, format, args);
+}
+
+void replica_fatal_for_good(const struct replica *replica, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    last_words(replica, false, format, args);
 }
 
 void replica_time(struct replica *replica, struct local_time now)

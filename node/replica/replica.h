@@ -80,8 +80,9 @@ struct replica_callbacks {
     /* Leadership at the time of replica_read(read_id) is proven and the state has reached that read's index: answer it
      * now. ok false: leadership was lost. Every read gets exactly one call, in order. */
     void (*read_ready)(void *ctx, uint64_t read_id, bool ok);
-    /* The process must end: `message` is the last line it should log. Does not return. */
-    void (*fatal)(void *ctx, const char *message);
+    /* The process must end: `message` is the last line it should log. `restart_helps`: started again as it is, it may
+     * do better (a failed write, a stall); else only what the message asks for helps. Does not return. */
+    void (*fatal)(void *ctx, bool restart_helps, const char *message);
     /* Something an operator wants to read: level 0 error, 1 warning, 2 info, 3 debug. */
     void (*log)(void *ctx, int level, const char *message);
 };

@@ -65,7 +65,7 @@ static void end_if_memory_was_lost(struct replica *replica, const struct replica
     if (!peer->formed || !peer_counts || peer->knows_us == replica->metadata.incarnation) {
         return;
     }
-    replica_fatal(replica,
+    replica_fatal_for_good(replica,
                   "node %" PRIu64 " of this running cluster %s: this node's data directory was lost or replaced, and with it "
                   "the memory of its votes. It must not take part under its old id. Restore the directory that it had; "
                   "or, if this cluster never served, remove the directories of all nodes and start them anew",

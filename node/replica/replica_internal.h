@@ -216,6 +216,9 @@ struct replica {
 void replica_log(const struct replica *replica, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 _Noreturn void replica_fatal(const struct replica *replica, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same where starting again as it is can not help: the directory is not the one that this node may use. */
+_Noreturn void replica_fatal_for_good(const struct replica *replica, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Take the time of a call; it never goes back. */
 void replica_time(struct replica *replica, struct local_time now);
 /* One event: step raft, carry out the update. Not from within another step.

@@ -219,9 +219,10 @@ static void on_read_ready(void *ctx, uint64_t read_id, bool ok)
     }
 }
 
-static void on_fatal(void *ctx, const char *message)
+static void on_fatal(void *ctx, bool restart_helps, const char *message)
 {
     struct cluster_node *node = ctx;
+    (void)restart_helps; /* what the process does of it is the node's business */
     (void)snprintf(node->fatal, sizeof node->fatal, "%s", message);
     if (!node->cluster->fatal_expected) {
         cluster_violation(node->cluster, node, message);
