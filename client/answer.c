@@ -62,19 +62,18 @@ static void on_limit(struct lsc_core *core, struct boot_time now, struct lsc_cal
 
 /* ---- answered ---- */
 
-static void give_back(struct lsc_core *core, struct boot_time now, const struct lsc_call *call, uint64_t token)
-{
-    struct proto_lock_release body = {.key = call->request.body.lock_acquire.key, .token = token};
-    lsc_release_unknown(core, now, &body);
-}
-
 static void on_granted(struct lsc_core *core, struct boot_time now, struct lsc_call *call, struct lsc_outcome *outcome)
 {
-    uint64_t token = outcome->reply->body.grant.token;
-    outcome->hold = call->done == NULL ? NULL : lsc_grant_received(core, call, outcome->reply);
-    if (outcome->hold == NULL) {
-        outcome->result = LOCKSTEP_NO_MEMORY; /* or nobody is there to hear it */
-        give_back(core, now, call, token);
+    struct lsc_hold *hold = lsc_grant_received(core, call, outcome->reply);
+    if (hold == NULL) {
+        struct proto_lock_release body = {.key = call->request.body.lock_acquire.key,
+                                          .token = outcome->reply->body.grant.token};
+        lsc_release_unknown(core, now, &body);
+        outcome->result = LOCKSTEP_NO_MEMORY;
+    } else if (call->done == NULL) {
+        lsc_hold_drop(core, now, hold); /* its caller has gone (call_due.c, E3) */
+    } else {
+        outcome->hold = hold;
     }
 }
 
@@ -87,12 +86,23 @@ static void learn(struct lsc_core *core, struct boot_time now, struct lsc_call *
     case PROTO_SESSION_OPEN:
     case PROTO_SESSION_RENEW:
         if (ok) {
+            bool resumed = core->session.state == SESSION_OPEN && call == core->session.opener;
             lsc_session_granted(core, call, reply);
+            if (resumed) {
+                lsc_verify(core, now);
+            }
         }
         break;
     case PROTO_SESSION_GET:
         if (ok && call == core->session.opener) {
             lsc_session_described(core, reply);
+        } else if (ok && call->verifies) {
+            lsc_verify_count(core, now, &reply->body.session_list.rows[0]);
+        }
+        break;
+    case PROTO_LOCK_GET:
+        if (ok && call->verifies) {
+            lsc_verify_lock(core, call->grant, &reply->body.lock);
         }
         break;
     case PROTO_LOCK_ACQUIRE:
@@ -270,6 +280,7 @@ void lsc_answer(struct lsc_core *core, struct boot_time now, struct proto_bytes 
 {
     struct proto_incoming incoming;
     struct proto_error error;
+    core->answers_count++;
     if (!proto_decode_incoming(body, core->rows, &incoming, &error)) {
         lsc_route_broken(core, now, "its message can not be read: %s", error.detail);
     } else if (incoming.is_event) {

@@ -1,8 +1,8 @@
 /* Owns the requests that are under way: their ids, their order, when they go out, when their callers have waited enough.
  * Never looks into an answer.
  *
- *  A1  A call is in exactly one list (state.h has its life). Sent calls, and at the head of the ready ones those that are
- *      sent again, are in order of id.
+ *  A1  A call is in exactly one list (state.h has its life). Sent calls are in order of id. Ready ones are: what opens or
+ *      renews the session; then what is sent again, in order of id; then what was never sent, which has no id yet.
  *  A2  The floor is the id before the smallest one that is given and not answered. So it lies below every request it goes
  *      with (K3), and a wait holds it down for as long as it lasts.
  *  A3  What a session's window can not hold is not sent: ids above the floor stay below CALL_WINDOW_MAX, and what makes room
@@ -49,11 +49,12 @@ static void insert_sent(struct lsc_core *core, struct lsc_call *call)
     list_insert_before(core, CALL_SENT, call, prev == NULL ? core->lists[CALL_SENT].first : prev->next);
 }
 
-/* Before the ready ones with greater ids or none. */
+/* The ready ones: first what opens or renews the session, then what is sent again in order of id, then the new ones. */
 static void insert_ready(struct lsc_core *core, struct lsc_call *call)
 {
-    struct lsc_call *next = call->request.id == 0 ? NULL : core->lists[CALL_READY].first;
-    while (next != NULL && next->request.id != 0 && next->request.id < call->request.id) {
+    struct lsc_call *next = call->request.id == 0 && !call->goes_first ? NULL : core->lists[CALL_READY].first;
+    while (next != NULL && !call->goes_first &&
+           (next->goes_first || (next->request.id != 0 && next->request.id < call->request.id))) {
         next = next->next;
     }
     list_insert_before(core, CALL_READY, call, next);
@@ -139,6 +140,7 @@ struct lsc_call *lsc_call_create(struct lsc_core *core, struct boot_time now, co
     const struct proto_operation *operation = proto_operation_find(request->kind);
     call->in_session = operation != NULL && operation->sent_by == PROTO_SESSION;
     call->begun = now;
+    call->begun_after = core->answers_count;
     call->due = boot_after(now, core->config.request_timeout_ms);
     return call;
 }
@@ -154,7 +156,8 @@ bool lsc_call_any_node(const struct lsc_call *call)
 
 void lsc_call_begin(struct lsc_core *core, struct lsc_call *call, bool first)
 {
-    list_insert_before(core, CALL_READY, call, first ? core->lists[CALL_READY].first : NULL);
+    call->goes_first = first;
+    insert_ready(core, call);
     core->calls_count++;
     core->session_calls += call->in_session;
     core->leader_calls += !lsc_call_any_node(call);
@@ -287,21 +290,26 @@ void lsc_calls_fail_all(struct lsc_core *core, int result)
 
 /* ---- sending ---- */
 
+/* The smallest id in a list whose calls with ids are in order. */
+static uint64_t smallest_in(const struct call_list *list, uint64_t smallest)
+{
+    for (const struct lsc_call *at = list->first; at != NULL && (at->goes_first || at->request.id != 0); at = at->next) {
+        if (at->request.id != 0 && at->request.id < smallest) {
+            smallest = at->request.id;
+        }
+        if (!at->goes_first) {
+            break; /* A1 */
+        }
+    }
+    return smallest;
+}
+
 uint64_t lsc_calls_floor(const struct lsc_core *core)
 {
-    uint64_t smallest = core->next_id;
+    uint64_t smallest = smallest_in(&core->lists[CALL_READY], core->next_id);
     const struct lsc_call *sent = core->lists[CALL_SENT].first;
     if (sent != NULL && sent->request.id < smallest) {
         smallest = sent->request.id;
-    }
-    for (const struct lsc_call *at = core->lists[CALL_READY].first; at != NULL; at = at->next) {
-        if (at->request.id != 0) {
-            smallest = at->request.id < smallest ? at->request.id : smallest;
-            break; /* A1: the others with ids follow in order */
-        }
-        if (!at->waits_for_session && at != core->session.opener) {
-            break; /* only the opener stands before those that are sent again */
-        }
     }
     for (const struct lsc_call *at = core->lists[CALL_DELAYED].first; at != NULL; at = at->next) {
         if (at->request.id != 0 && at->request.id < smallest) {

@@ -235,7 +235,6 @@ static void silence_holds(struct lsc_core *core)
         for (struct lsc_hold *hold = grant->first_hold; hold != NULL; hold = hold->next) {
             hold->released = true;
         }
-        grant->holds = 0;
     }
 }
 

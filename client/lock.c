@@ -261,50 +261,80 @@ static struct lsc_hold *hold_create(struct lsc_grant *grant, void *user)
     return hold;
 }
 
-static void set_lease(struct lsc_grant *grant, uint64_t ttl_ms, struct cluster_time as_of)
+/* A later entry overrules an earlier one, in whatever order their replies come. Of two with the same time nobody knows which
+ * came first (a request may have been refused once and sent again behind the other): the stricter counts, unless one was
+ * asked for after the other's reply was heard. */
+static void set_lease(const struct lsc_core *core, const struct lsc_call *call, struct lsc_grant *grant, uint64_t ttl_ms,
+                      struct cluster_time as_of)
 {
-    if (as_of.ms < grant->lease_as_of.ms) {
-        return; /* a later entry has overruled it, as session.c S2 */
+    bool heard_before = call->begun_after >= grant->lease_by;
+    uint64_t deadline_ms = as_of.ms > UINT64_MAX - ttl_ms ? UINT64_MAX : as_of.ms + ttl_ms;
+    bool same = as_of.ms == grant->lease_as_of.ms;
+    bool stricter = ttl_ms > 0 && (!grant->has_lease || deadline_ms < grant->lease_deadline.ms);
+    if (as_of.ms < grant->lease_as_of.ms || (same && !heard_before && !stricter)) {
+        return;
     }
     grant->lease_as_of = as_of;
+    grant->lease_by = core->answers_count;
     grant->has_lease = ttl_ms > 0;
     grant->lease_ttl_ms = ttl_ms;
-    grant->lease_deadline.ms = as_of.ms > UINT64_MAX - ttl_ms ? UINT64_MAX : as_of.ms + ttl_ms;
+    grant->lease_deadline.ms = deadline_ms;
 }
 
 /* The acquire joined a grant that we know: its own lease, if it has one, may have got longer (raft_fsm, lock.c L4). */
-static void join(struct lsc_core *core, struct lsc_grant *grant, uint64_t ttl_ms, struct cluster_time as_of)
+static void join(const struct lsc_core *core, const struct lsc_call *call, struct lsc_grant *grant, struct cluster_time as_of)
 {
-    if (grant->state == GRANT_UNCERTAIN) { /* G4 */
-        grant->state = GRANT_HELD;
-        core->held_count++;
-    }
+    uint64_t ttl_ms = call->request.body.lock_acquire.ttl_ms;
     if (grant->has_lease && ttl_ms > 0 && as_of.ms + ttl_ms > grant->lease_deadline.ms) {
-        set_lease(grant, ttl_ms, as_of);
+        set_lease(core, call, grant, ttl_ms, as_of);
     }
+}
+
+/* The grant that an acquire was answered with, for the first time or again. */
+static struct lsc_grant *grant_of(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply)
+{
+    const struct proto_lock_acquire *body = &call->request.body.lock_acquire;
+    const struct proto_grant_reply *granted = &reply->body.grant;
+    /* One that was entered once only can be known already if a later acquire, which joined it, was answered before. */
+    bool may_be_known = granted->holds > 1 || core->joined_unknown;
+    struct lsc_grant *grant = may_be_known ? lsc_grant_find(core, granted->token) : NULL;
+    if (grant != NULL && granted->holds > 1) {
+        join(core, call, grant, reply->time);
+        return grant;
+    }
+    if (grant == NULL) {
+        grant = grant_create(core, body->key.data, body->key.size, granted->token);
+    }
+    if (grant != NULL && granted->holds == 1) {
+        set_lease(core, call, grant, body->ttl_ms, reply->time);
+    } else if (grant != NULL) {
+        /* It was joined, and what became of its own lease was in answers that have not come yet, or have been forgotten:
+         * nothing is certain about it. */
+        grant->has_lease = true;
+        core->joined_unknown = true;
+    }
+    return grant;
 }
 
 struct lsc_hold *lsc_grant_received(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply)
 {
-    const struct proto_lock_acquire *body = &call->request.body.lock_acquire;
-    const struct proto_grant_reply *granted = &reply->body.grant;
-    struct lsc_grant *grant = granted->holds > 1 ? lsc_grant_find(core, granted->token) : NULL;
-    bool joined = grant != NULL && grant->state != GRANT_ENDED;
-    if (joined) {
-        grant->references++;
-        join(core, grant, body->ttl_ms, reply->time);
-    } else {
-        grant = grant_create(core, body->key.data, body->key.size, granted->token);
-        if (grant == NULL) {
-            return NULL;
-        }
-        grant->references++;
-        set_lease(grant, body->ttl_ms, reply->time);
+    struct lsc_grant *grant = grant_of(core, call, reply);
+    if (grant == NULL) {
+        return NULL;
     }
-    grant->fence = granted->fence;
-    lsc_session_learn(core, granted->deadline, reply->time);
+    grant->references++; /* through this function */
+    grant->fence = reply->body.grant.fence;
+    if (grant->state == GRANT_UNCERTAIN) { /* G4 */
+        grant->state = GRANT_HELD;
+        core->held_count++;
+    }
+    lsc_session_learn(core, reply->body.grant.deadline, reply->time);
     core->session.loss_told = false; /* if the certain time is over already, this grant has not been told */
     struct lsc_hold *hold = hold_create(grant, call->hold_user);
+    if (hold != NULL && grant->state == GRANT_ENDED && call->done != NULL) {
+        hold->told = true; /* what was heard of its end came before the answer to its acquire */
+        core->output.hold_lost(core->output.ctx, hold->user, LOCKSTEP_LOST_ENDED, "");
+    }
     watch_lease(core, grant);
     lsc_grant_unref(core, grant);
     return hold;
@@ -315,7 +345,7 @@ void lsc_grant_extended(struct lsc_core *core, const struct lsc_call *call, cons
     struct lsc_grant *grant = call->grant;
     grant->fence = reply->body.grant.fence;
     grant->unknown = false;
-    set_lease(grant, call->request.body.lock_extend.ttl_ms, reply->time);
+    set_lease(core, call, grant, call->request.body.lock_extend.ttl_ms, reply->time);
     lsc_session_learn(core, reply->body.grant.deadline, reply->time);
     watch_lease(core, grant);
 }
@@ -379,7 +409,7 @@ bool lsc_hold_let_go(struct lsc_core *core, struct lsc_hold *hold)
     return true;
 }
 
-void lsc_hold_free(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold)
+void lsc_hold_drop(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold)
 {
     struct lsc_grant *grant = hold->grant;
     bool holds = !hold->released && !hold->told && grant->state == GRANT_HELD;
@@ -392,6 +422,11 @@ void lsc_hold_free(struct lsc_core *core, struct boot_time now, struct lsc_hold 
     }
     free(hold);
     lsc_grant_unref(core, grant);
+}
+
+void lsc_hold_free(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold)
+{
+    lsc_hold_drop(core, now, hold);
     lsc_settle(core, now);
 }
 

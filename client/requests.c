@@ -77,39 +77,49 @@ struct lsc_call *lsc_set_value(struct lsc_core *core, struct boot_time now, stru
     return start_on(core, now, hold, &request, user, done);
 }
 
-static struct proto_request release_of(const struct lsc_grant *grant, bool all)
+static struct proto_request release_of(const struct lsc_grant *grant)
 {
     return (struct proto_request){
         .kind = PROTO_LOCK_RELEASE,
-        .body.lock_release = {.key = key_of(grant), .token = grant->token, .all = all},
+        .body.lock_release = {.key = key_of(grant), .token = grant->token},
     };
 }
 
 struct lsc_call *lsc_release(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold, void *user,
                              lsc_done_cb done)
 {
-    bool was_held = lsc_hold_let_go(hold);
     int ended = known_end(core, hold);
+    bool was_held = lsc_hold_let_go(core, hold);
     if (!was_held || ended != LOCKSTEP_OK) {
         return answer_at_once(was_held ? ended : LOCKSTEP_NOT_HELD, user, done);
     }
-    struct proto_request request = release_of(hold->grant, hold->grant->holds == 0 && hold->grant->orphans);
+    struct proto_request request = release_of(hold->grant);
     return start_on(core, now, hold, &request, user, done);
 }
 
-void lsc_release_later(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant, bool all)
+static void begin_release(struct lsc_core *core, struct boot_time now, const struct proto_request *request,
+                          struct lsc_grant *grant)
 {
-    struct proto_request request = release_of(grant, all);
-    lsc_release_unknown(core, now, &request.body.lock_release);
+    struct lsc_call *call = lsc_call_create(core, now, request);
+    if (call == NULL) {
+        return; /* it stays until the session ends: there is no memory to say more */
+    }
+    if (grant != NULL) {
+        call->grant = grant;
+        grant->references++;
+    }
+    call->due = BOOT_NEVER;
+    lsc_call_begin(core, call, false);
+}
+
+void lsc_release_later(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant)
+{
+    struct proto_request request = release_of(grant);
+    begin_release(core, now, &request, grant);
 }
 
 void lsc_release_unknown(struct lsc_core *core, struct boot_time now, const struct proto_lock_release *body)
 {
     struct proto_request request = {.kind = PROTO_LOCK_RELEASE, .body.lock_release = *body};
-    struct lsc_call *call = lsc_call_create(core, now, &request);
-    if (call == NULL) {
-        return; /* it stays until the session ends: there is no memory to say more */
-    }
-    call->due = BOOT_NEVER;
-    lsc_call_begin(core, call, false);
+    begin_release(core, now, &request, NULL);
 }

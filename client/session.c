@@ -7,7 +7,8 @@
  *  S1  The session is renewed a third of its TTL after the last renewal that was answered was sent. One renewal is under way
  *      at a time. Taking the session up on a new connection is one.
  *  S2  What counts is the deadline of the reply with the greatest cluster time: later entries overrule earlier ones, in
- *      whatever order their replies come.
+ *      whatever order their replies come. Of two with the same time the earlier deadline counts,
+ *      unless one was asked for after the other's reply was heard.
  *  S3  Between the sending of a renewal with a new TTL and its answer the session may end by the old or by the new one: the
  *      earlier is counted on (`cap`).
  *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were. */
@@ -202,10 +203,16 @@ struct boot_time lsc_session_local(const struct lsc_core *core)
 }
 
 /* S2 */
-static void set_deadline(struct session *session, struct cluster_time deadline, struct cluster_time as_of)
+static void set_deadline(struct lsc_core *core, const struct lsc_call *call, struct cluster_time deadline,
+                         struct cluster_time as_of)
 {
-    if (!session->dated || as_of.ms >= session->as_of.ms) {
+    struct session *session = &core->session;
+    bool heard_before = call != NULL && call->begun_after >= session->dated_by;
+    bool later = as_of.ms > session->as_of.ms || (as_of.ms == session->as_of.ms && heard_before);
+    bool stricter = as_of.ms == session->as_of.ms && deadline.ms < session->deadline.ms;
+    if (!session->dated || later || stricter) {
         session->dated = true;
+        session->dated_by = core->answers_count;
         session->deadline = deadline;
         session->as_of = as_of;
         session->loss_told = false;
@@ -216,7 +223,7 @@ void lsc_session_learn(struct lsc_core *core, struct cluster_time deadline, stru
 {
     struct session *session = &core->session;
     if (session->state == SESSION_OPEN && (!session->dated || deadline.ms > session->deadline.ms)) {
-        set_deadline(session, deadline, as_of);
+        set_deadline(core, NULL, deadline, as_of);
     }
 }
 
@@ -247,7 +254,7 @@ void lsc_session_granted(struct lsc_core *core, const struct lsc_call *call, con
         session->dated = false;
         opened(core);
     }
-    set_deadline(session, reply->body.session.deadline, reply->time);
+    set_deadline(core, call, reply->body.session.deadline, reply->time);
     if (call->sent_at.ms >= session->renewed_from.ms) {
         session->renewed_from = call->sent_at;
         session->renew_at = boot_after(call->sent_at, session->ttl_ms / 3);

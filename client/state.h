@@ -6,6 +6,7 @@
  *   session.c  opening, resuming, renewing, losing the session
  *   lock.c     grants and holds, their certain time, losing and releasing them
  *   requests.c what can be done with a lock, as requests
+ *   verify.c   whether grants still live, after a connection was lost
  *   answer.c   what a reply or an event changes */
 #ifndef LOCKSTEP_CLIENT_STATE_H
 #define LOCKSTEP_CLIENT_STATE_H
@@ -56,13 +57,16 @@ struct lsc_call {
     struct lsc_call *next, *prev;
     enum call_place place;
     struct proto_request request; /* id 0: none given yet. Strings point into `bytes` */
+    bool goes_first;        /* opens or renews the session */
     bool in_session;        /* SESSION operations, and the wait for a session to be there */
     bool waits_for_session; /* nothing to send: ends when the session is open */
+    bool verifies;          /* a query of verify.c */
     bool abandoned;         /* an acquire whose caller has gone: what it gets is given back */
     bool ambiguous;         /* an earlier sending may have been executed, and was not answered */
     bool counted;           /* in renewals_asked or extends_pending */
     int refusal;            /* what it was refused with before the next attempt; LOCKSTEP_OK: it was not */
     struct boot_time begun; /* when it was asked for */
+    uint64_t begun_after;   /* how many messages had been heard by then */
     struct boot_time sent_at; /* the first sending of this id: t0 of lease.h */
     struct boot_time due;     /* when its caller is told, whatever has come; BOOT_NEVER in the background */
     struct boot_time retry_at; /* in CALL_DELAYED */
@@ -133,7 +137,8 @@ struct session {
     struct boot_time renewed_from; /* when the last renewal that was answered was sent */
     bool dated;                   /* `deadline` is known, */
     struct cluster_time deadline;
-    struct cluster_time as_of;    /* by the entry of this time */
+    struct cluster_time as_of;    /* by the entry of this time, */
+    uint64_t dated_by;            /* as told by this message */
     unsigned renewals_asked;      /* renewals with a TTL of their own under way: until they are answered the session may */
     struct boot_time cap;         /* end as early as the shortest of them says */
     bool loss_told;               /* of the certain time that ran out last */
@@ -169,6 +174,7 @@ struct lsc_grant {
     uint64_t lease_ttl_ms;
     struct cluster_time lease_deadline;
     struct cluster_time lease_as_of;
+    uint64_t lease_by; /* as session.dated_by */
     unsigned extends_pending; /* as session.renewals_asked */
     struct boot_time cap;
     struct lsc_hold *first_hold;
@@ -202,6 +208,7 @@ struct lsc_core {
     unsigned sent_count;
     uint64_t next_id;
     uint64_t other_ids_count;
+    uint64_t answers_count; /* messages heard, on all connections */
     uint64_t floor_limit;       /* of an adopted session: no floor above it, */
     uint64_t floor_limit_until; /* up to this id */
     struct lsc_call *starting;  /* in lsc_call_start(), until its `done` has run */
@@ -209,6 +216,7 @@ struct lsc_core {
     struct lsc_grant *grants;
     unsigned held_count;    /* grants in GRANT_HELD */
     unsigned owing_count;   /* grants that owe releases */
+    bool joined_unknown;    /* a grant was first heard of by an acquire that joined it */
     struct boot_time leases_due; /* not later than the earliest loss by a grant's own lease */
     struct proto_buffer in;
     struct proto_buffer out;
@@ -318,11 +326,19 @@ struct boot_time lsc_grants_deadline(const struct lsc_core *core);
 uint64_t lsc_lead_ms(const struct lsc_core *core, uint64_t ttl_ms);
 /* From now on it is not held, and its on_lost is not wanted. @return whether its release is still to be sent. */
 bool lsc_hold_let_go(struct lsc_core *core, struct lsc_hold *hold);
+/* lsc_hold_free() without settling. */
+void lsc_hold_drop(struct lsc_core *core, struct boot_time now, struct lsc_hold *hold);
 
 /* requests.c */
 /* Release in the background: one hold of the grant; or what is known by key and token only. */
 void lsc_release_later(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant);
 void lsc_release_unknown(struct lsc_core *core, struct boot_time now, const struct proto_lock_release *body);
+
+/* verify.c */
+/* The session was taken up on another connection. */
+void lsc_verify(struct lsc_core *core, struct boot_time now);
+void lsc_verify_count(struct lsc_core *core, struct boot_time now, const struct proto_session_row *row);
+void lsc_verify_lock(struct lsc_core *core, struct lsc_grant *grant, const struct proto_lock_reply *lock);
 
 /* answer.c */
 void lsc_answer(struct lsc_core *core, struct boot_time now, struct proto_bytes body);

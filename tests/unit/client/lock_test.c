@@ -265,6 +265,45 @@ static void an_answered_extend_counts(void **state)
     assert_in_range(remaining(hold), 880, 900);
 }
 
+/* On a fast cluster several entries show the same millisecond; the order of what was asked one after the other is known. */
+static void an_extend_within_the_same_millisecond_counts(void **state)
+{
+    (void)state;
+    struct proto_lock_acquire body = world_acquire_body("k", 0);
+    body.ttl_ms = 500;
+    (void)lsc_acquire(world.core, world.now, &body, &first_user, &done, world_done);
+    world_reply_grant(&world, world_expect(&world, PROTO_LOCK_ACQUIRE), 40, world_cluster_ms(&world),
+                      world_cluster_ms(&world) + 500);
+    struct lsc_hold *hold = done.hold;
+    static const uint64_t ttls[] = {2000, 800, 0};
+    for (unsigned i = 0; i < 3; i++) {
+        done = (struct world_done){.world = &world};
+        (void)lsc_extend(world.core, world.now, hold, ttls[i], &done, world_done);
+        uint64_t lasts_ms = ttls[i] == 0 ? 3000 : ttls[i];
+        world_reply_grant(&world, world_expect(&world, PROTO_LOCK_EXTEND), 40, world_cluster_ms(&world),
+                          world_cluster_ms(&world) + lasts_ms);
+        assert_int_equal(done.result, LOCKSTEP_OK);
+        assert_in_range(remaining(hold), lasts_ms - 20, lasts_ms);
+    }
+}
+
+/* Of two that were under way at once, in the same entry, nobody knows which came first. */
+static void of_two_extends_at_once_the_stricter_counts(void **state)
+{
+    (void)state;
+    static struct world_done second;
+    second = (struct world_done){.world = &world};
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, &first_user);
+    (void)lsc_extend(world.core, world.now, hold, 1000, &done, world_done);
+    (void)lsc_extend(world.core, world.now, hold, 2000, &second, world_done);
+    const struct world_request *first = world_expect(&world, PROTO_LOCK_EXTEND);
+    world_reply_grant(&world, first, 40, world_cluster_ms(&world), world_cluster_ms(&world) + 1000);
+    world_reply_grant(&world, world_expect(&world, PROTO_LOCK_EXTEND), 40, world_cluster_ms(&world),
+                      world_cluster_ms(&world) + 2000);
+    assert_int_equal(second.result, LOCKSTEP_OK);
+    assert_in_range(remaining(hold), 980, 1000);
+}
+
 static void an_extend_that_is_not_held_loses_the_lock(void **state)
 {
     (void)state;
@@ -448,6 +487,8 @@ int main(void)
         RULE(a_lease_of_its_own_ends_without_the_session),
         RULE(an_extend_without_an_answer_counts_on_the_earlier_lease),
         RULE(an_answered_extend_counts),
+        RULE(an_extend_within_the_same_millisecond_counts),
+        RULE(of_two_extends_at_once_the_stricter_counts),
         RULE(an_extend_that_is_not_held_loses_the_lock),
         RULE(a_released_lock_is_not_lost),
         RULE(a_release_goes_on_in_the_background_until_it_is_answered),

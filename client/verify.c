@@ -1,0 +1,94 @@
+/* After a connection was lost: do the grants that are counted on still live?
+ *
+ * That a grant was taken away by an administrator is told by an event, once, to the connection there was. One that broke at
+ * that moment takes the news with it, and the session, renewed on the next connection, would go on as if nothing had
+ * been. So when the session has been taken up again, the state is asked: lock by lock if they are few, else first for the
+ * number of the session's grants, which is too small if one is missing.
+ *
+ * The reads are linearizable and begin after the grant was known: a token that is not there has ended. */
+#include <string.h>
+
+#include "client/state.h"
+
+enum { VERIFY_EACH_MAX = 16 };
+
+static bool is_counted_on(const struct lsc_core *core, const struct lsc_grant *grant)
+{
+    if (grant->state != GRANT_HELD || grant->session_id != core->session.id) {
+        return false;
+    }
+    for (const struct lsc_hold *hold = grant->first_hold; hold != NULL; hold = hold->next) {
+        if (!hold->released && !hold->told) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t count(const struct lsc_core *core)
+{
+    uint64_t counted = 0;
+    for (const struct lsc_grant *grant = core->grants; grant != NULL; grant = grant->next) {
+        counted += is_counted_on(core, grant);
+    }
+    return counted;
+}
+
+static struct lsc_call *begin(struct lsc_core *core, struct boot_time now, const struct proto_request *request)
+{
+    struct lsc_call *call = lsc_call_create(core, now, request);
+    if (call != NULL) { /* else it is asked after the next connection that is lost */
+        call->verifies = true;
+        call->due = BOOT_NEVER;
+        lsc_call_begin(core, call, false);
+    }
+    return call;
+}
+
+static void ask_for_each(struct lsc_core *core, struct boot_time now)
+{
+    for (struct lsc_grant *grant = core->grants; grant != NULL; grant = grant->next) {
+        if (!is_counted_on(core, grant)) {
+            continue;
+        }
+        struct proto_request request = {
+            .kind = PROTO_LOCK_GET,
+            .body.lock_get.key = {(const uint8_t *)grant->key, (uint32_t)strlen(grant->key)}};
+        struct lsc_call *call = begin(core, now, &request);
+        if (call != NULL) {
+            call->grant = grant;
+            grant->references++;
+        }
+    }
+}
+
+void lsc_verify(struct lsc_core *core, struct boot_time now)
+{
+    uint64_t counted = core->closing ? 0 : count(core);
+    if (counted > VERIFY_EACH_MAX) {
+        struct proto_request request = {.kind = PROTO_SESSION_GET,
+                                        .body.session_get = {.session_id = core->session.id}};
+        (void)begin(core, now, &request);
+    } else if (counted > 0) {
+        ask_for_each(core, now);
+    }
+}
+
+void lsc_verify_count(struct lsc_core *core, struct boot_time now, const struct proto_session_row *row)
+{
+    if (row->session_id == core->session.id && row->grants_count < count(core)) {
+        ask_for_each(core, now);
+    }
+}
+
+void lsc_verify_lock(struct lsc_core *core, struct lsc_grant *grant, const struct proto_lock_reply *lock)
+{
+    for (uint32_t i = 0; i < lock->holders_shown; i++) {
+        if (lock->holders[i].token == grant->token) {
+            return;
+        }
+    }
+    if (lock->holders_shown == lock->holders_count) { /* else it may be among those that are not shown */
+        lsc_grant_lose(core, grant, GRANT_ENDED, LOCKSTEP_LOST_ENDED, "");
+    }
+}
