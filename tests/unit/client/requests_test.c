@@ -87,7 +87,32 @@ static void what_was_answered_is_not_sent_again(void **state)
     (void)world_acquire(&world, "k", 40, NULL);
     world_cut(&world);
     reconnect();
+    (void)world_expect(&world, PROTO_LOCK_GET); /* whether the grant still lives: verify.c */
     world_expect_none(&world);
+}
+
+/* The event of it was on its way when the connection broke. */
+static void a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection(void **state)
+{
+    (void)state;
+    int kept_user = 0;
+    int lost_user = 0;
+    (void)world_acquire(&world, "kept", 40, &kept_user);
+    (void)world_acquire(&world, "lost", 41, &lost_user);
+    world_cut(&world);
+    reconnect();
+    for (int i = 0; i < 2; i++) {
+        const struct world_request *get = world_expect(&world, PROTO_LOCK_GET);
+        assert_false(get->request.stale);
+        bool kept = get->request.body.lock_get.key.data[0] == 'k';
+        struct proto_holder holder = {.session_id = kept ? 7 : 8, .token = kept ? 40 : 50, .fence = 40, .holds = 1};
+        struct proto_reply reply = {.kind = PROTO_LOCK_GET, .id = get->request.id};
+        reply.body.lock.holders = &holder;
+        reply.body.lock.holders_count = reply.body.lock.holders_shown = 1;
+        world_reply(&world, &reply);
+    }
+    assert_int_equal(world.losses_count, 1);
+    assert_ptr_equal(world.losses[0].user, &lost_user);
 }
 
 static void the_floor_lies_below_every_unanswered_request(void **state)
@@ -337,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(outstanding_requests_are_sent_again_in_order_with_their_ids),
         RULE(what_was_answered_is_not_sent_again),
+        RULE(a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection),
         RULE(the_floor_lies_below_every_unanswered_request),
         RULE(an_answer_that_never_comes_is_unknown_in_time),
         RULE(a_query_without_an_answer_had_no_effect),
