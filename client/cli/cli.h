@@ -60,8 +60,9 @@ struct cli_table {
 };
 void cli_table_begin(struct cli_table *table, unsigned columns, const char *const *heads);
 void cli_table_row(struct cli_table *table, const char *const *cells);
-/* Print and free. */
-void cli_table_end(struct cli_table *table);
+void cli_table_print(const struct cli_table *table);
+/* One that was never begun (all zero) is fine. */
+void cli_table_free(struct cli_table *table);
 
 /* Print one JSON value, stable order of members, and free it. */
 void cli_json_end(json_t *value);

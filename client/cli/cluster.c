@@ -104,7 +104,8 @@ static void print_text(const struct lockstep_cluster_status *status)
     for (size_t i = 0; i < status->nodes_count; i++) {
         print_node(&table, &status->nodes[i]);
     }
-    cli_table_end(&table);
+    cli_table_print(&table);
+    cli_table_free(&table);
     if (status->leader_id == 0) {
         (void)printf("no leader: a majority of the nodes must be up and connected\n");
     }

@@ -38,7 +38,7 @@ static void print_row(const struct cli_table *table, char *const *row, const siz
     (void)printf("%s\n", row[table->columns - 1]); /* the last column has nothing to be filled up for */
 }
 
-void cli_table_end(struct cli_table *table)
+void cli_table_print(const struct cli_table *table)
 {
     size_t widths[CLI_COLUMNS_MAX] = {0};
     for (size_t r = 0; r < table->rows_count; r++) {
@@ -49,6 +49,12 @@ void cli_table_end(struct cli_table *table)
     }
     for (size_t r = 0; r < table->rows_count; r++) {
         print_row(table, table->rows[r], widths);
+    }
+}
+
+void cli_table_free(struct cli_table *table)
+{
+    for (size_t r = 0; r < table->rows_count; r++) {
         for (unsigned i = 0; i < table->columns; i++) {
             free(table->rows[r][i]);
         }

@@ -157,7 +157,8 @@ static void status_text(const struct lockstep_lock_status *status)
             waiter->remaining_ms == UINT64_MAX ? "for ever" : cli_duration_text(waiter->remaining_ms, left)};
         cli_table_row(&table, cells);
     }
-    cli_table_end(&table);
+    cli_table_print(&table);
+    cli_table_free(&table);
     if (status->holders_count + status->waiters_count > status->holders_shown + status->waiters_shown) {
         (void)printf("(%" PRIu64 " holders and %" PRIu64 " waiters in all)\n", status->holders_count,
                      status->waiters_count);
@@ -297,14 +298,17 @@ static int show_pages(struct cli *cli, const struct show_words *words, const cha
                       const char *const *heads, int (*fill)(struct pages *pages))
 {
     struct pages pages = {.cli = cli, .client = cli_client(cli), .words = words, .rows = json_array()};
-    cli_table_begin(&pages.table, columns, heads);
+    if (!cli->json) {
+        cli_table_begin(&pages.table, columns, heads);
+    }
     int result = fill(&pages);
     int code = result == LOCKSTEP_OK ? CLI_EXIT_OK : cli_fail(name, result);
     if (result == LOCKSTEP_OK && cli->json) {
         cli_json_end(json_pack("{s:O}", name, pages.rows));
     } else if (result == LOCKSTEP_OK) {
-        cli_table_end(&pages.table);
+        cli_table_print(&pages.table);
     }
+    cli_table_free(&pages.table);
     json_decref(pages.rows);
     lockstep_client_free(pages.client);
     return code;
