@@ -6,6 +6,7 @@
  *
  * Under the address sanitizer each item is an allocation of its own: a use after free inside a chunk would not be
  * seen. */
+#define _POSIX_C_SOURCE 200112L /* posix_memalign() */
 #include "raft_fsm/pool.h"
 
 #include <stdlib.h>
@@ -72,8 +73,9 @@ static void partial_unlink(struct pool *pool, struct pool_chunk *chunk)
 
 static void chunk_add(struct pool *pool)
 {
-    struct pool_chunk *chunk = aligned_alloc(CHUNK_ALIGNMENT, CHUNK_BYTES);
-    LOCKSTEP_ASSERT(chunk != NULL);
+    void *memory = NULL; /* aligned_alloc() may refuse a size that is no multiple of the alignment */
+    LOCKSTEP_ASSERT(posix_memalign(&memory, CHUNK_ALIGNMENT, CHUNK_BYTES) == 0);
+    struct pool_chunk *chunk = memory;
     chunk->free = NULL;
     chunk->fresh = 0;
     chunk->used = 0;
