@@ -22,7 +22,7 @@ clean_up()
         kill -9 "$pid" 2>/dev/null
     done
     if ((failures > 0)); then
-        tail -n 30 "$dir"/cluster/node-*/log >&2
+        tail -n 30 "$dir"/cluster/node-*/log >&2 2>/dev/null
     fi
     local_cluster remove >/dev/null 2>&1
     rm -rf "$dir"
