@@ -86,9 +86,8 @@ static void learn(struct lsc_core *core, struct boot_time now, struct lsc_call *
     case PROTO_SESSION_OPEN:
     case PROTO_SESSION_RENEW:
         if (ok) {
-            bool resumed = core->session.state == SESSION_OPEN && call == core->session.opener;
             lsc_session_granted(core, call, reply);
-            if (resumed) {
+            if (call == core->session.opener && core->session.resuming) {
                 lsc_verify(core, now);
             }
         }

@@ -143,6 +143,7 @@ void lsc_grant_lose(struct lsc_core *core, struct lsc_grant *grant, enum grant_s
         owe_less(core, grant, grant->owed); /* there is nothing left to release */
     }
     for (struct lsc_hold *hold = grant->first_hold; hold != NULL; hold = hold->next) {
+        hold->owed = hold->owed && state != GRANT_ENDED;
         if (hold->released || hold->told) {
             continue;
         }
@@ -285,7 +286,7 @@ static void set_lease(const struct lsc_core *core, const struct lsc_call *call, 
 static void join(const struct lsc_core *core, const struct lsc_call *call, struct lsc_grant *grant, struct cluster_time as_of)
 {
     uint64_t ttl_ms = call->request.body.lock_acquire.ttl_ms;
-    if (grant->has_lease && ttl_ms > 0 && as_of.ms + ttl_ms > grant->lease_deadline.ms) {
+    if (!grant->unknown && grant->has_lease && ttl_ms > 0 && as_of.ms + ttl_ms > grant->lease_deadline.ms) {
         set_lease(core, call, grant, ttl_ms, as_of);
     }
 }
@@ -305,11 +306,17 @@ static struct lsc_grant *grant_of(struct lsc_core *core, const struct lsc_call *
     if (grant == NULL) {
         grant = grant_create(core, body->key.data, body->key.size, granted->token);
     }
-    if (grant != NULL && granted->holds == 1) {
+    if (grant == NULL) {
+        return NULL;
+    }
+    if (granted->holds == 1) {
+        grant->unknown = false;
+        grant->has_lease = false;
         set_lease(core, call, grant, body->ttl_ms, reply->time);
-    } else if (grant != NULL) {
-        /* It was joined, and what became of its own lease was in answers that have not come yet, or have been forgotten:
-         * nothing is certain about it. */
+    } else {
+        /* It was joined, and what became of its own lease was in answers that have not come yet, or have been forgotten.
+         * Nothing is certain about it, so it is lost at once. */
+        grant->unknown = true;
         grant->has_lease = true;
         core->joined_unknown = true;
     }
@@ -455,7 +462,9 @@ uint64_t lsc_hold_remaining_ms(const struct lsc_core *core, struct boot_time now
     if (hold->released) {
         return 0;
     }
-    return boot_until(now, hold->told ? hold->until : certain_until(core, hold->grant));
+    /* Of a lost one never more than was left when it was told, and less if an extend that was on its way made it less. */
+    struct boot_time until = certain_until(core, hold->grant);
+    return boot_until(now, hold->told ? boot_earlier(hold->until, until) : until);
 }
 
 bool lsc_hold_is_live(const struct lsc_core *core, const struct lsc_hold *hold)

@@ -78,6 +78,7 @@ static struct lsc_call *begin_open(struct lsc_core *core, struct boot_time now, 
 static void open_session(struct lsc_core *core, struct boot_time now)
 {
     struct session *session = &core->session;
+    session->resuming = false;
     if (session->adopted) {
         struct proto_request request = {.kind = PROTO_SESSION_GET, .body.session_get = {.session_id = session->id}};
         session->opener = begin_in_background(core, now, &request);
@@ -105,6 +106,7 @@ static void renew(struct lsc_core *core, struct boot_time now)
     struct session *session = &core->session;
     /* A wait that lasts holds the floor down, and each session.renew takes a place above it. session.open takes none. */
     bool crowded = core->next_id - 1 - lsc_calls_floor(core) > CALL_WINDOW_RENEW;
+    session->resuming = false;
     if (crowded && !session->adopted) {
         session->opener = begin_open(core, now, session->id);
     } else {
@@ -152,6 +154,7 @@ void lsc_session_resume(struct lsc_core *core, struct boot_time now)
     } else if (session->opener == NULL) {
         session->opener = begin_open(core, now, session->id);
     }
+    session->resuming = session->opener != NULL;
 }
 
 /* S3 */

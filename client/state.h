@@ -132,6 +132,7 @@ struct session {
     uint8_t secret[PROTO_SECRET_BYTES]; /* for the client's whole life, so that a lock-delay does not shut it out */
     uint64_t ttl_ms;
     struct lsc_call *opener;  /* session.open, session.get of an adopted one, or NULL */
+    bool resuming;            /* `opener` takes it up on another connection */
     struct lsc_call *renewal; /* the renewal that is under way by itself, or NULL */
     struct boot_time renew_at;
     struct boot_time renewed_from; /* when the last renewal that was answered was sent */
@@ -169,7 +170,7 @@ struct lsc_grant {
     uint64_t session_id;
     uint64_t token;
     uint64_t fence;
-    bool unknown; /* adopted, and no extend has been answered: it may have a lease of its own that we do not know */
+    bool unknown; /* adopted or joined, and it may have a lease of its own that we do not know, until an extend is answered */
     bool has_lease; /* of its own: */
     uint64_t lease_ttl_ms;
     struct cluster_time lease_deadline;
