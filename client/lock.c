@@ -310,8 +310,8 @@ static struct lsc_grant *grant_of(struct lsc_core *core, const struct lsc_call *
         return NULL;
     }
     if (granted->holds == 1) {
+        grant->has_lease = grant->has_lease && !grant->unknown;
         grant->unknown = false;
-        grant->has_lease = false;
         set_lease(core, call, grant, body->ttl_ms, reply->time);
     } else {
         /* It was joined, and what became of its own lease was in answers that have not come yet, or have been forgotten.
