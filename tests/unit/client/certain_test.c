@@ -323,7 +323,7 @@ static void end(void)
 }
 
 static uint64_t first_seed = 1;
-static uint64_t runs = 12;
+static uint64_t runs = 60;
 
 static void test_what_is_certain_is_granted(void **state)
 {
