@@ -28,6 +28,8 @@ clean_up()
     rm -rf "$dir"
 }
 trap clean_up EXIT
+# A story that is ended from outside (a time limit, ^C) cleans up as well.
+trap 'exit 143' INT TERM HUP
 
 # A failed story ends at once: what follows would only repeat it.
 fail()
