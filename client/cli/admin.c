@@ -73,7 +73,7 @@ int cli_force_release(struct cli *cli, int argc, char **argv)
                                      .children = admin_children};
     struct admin_words words = {.cli = cli};
     uint64_t count = 0;
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_force_release(client, words.subject, words.token, words.reason, &count);
     int code = finish(cli, words.subject, result, count);
@@ -91,7 +91,7 @@ int cli_kill_session(struct cli *cli, int argc, char **argv)
                                      .doc = "End a session with all that it holds and waits for.",
                                      .children = admin_children};
     struct admin_words words = {.cli = cli};
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     uint64_t id = cli_number("ID", words.subject, 1, UINT64_MAX);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_session_kill(client, id, words.reason);

@@ -30,7 +30,7 @@ void cli_client_options(const struct cli *cli, struct lockstep_options *ret_opti
 struct lockstep_client *cli_client(const struct cli *cli);
 
 /* Parse a subcommand's words; argv[0] is its name. Errors end the process with CLI_EXIT_USAGE and name what is wrong. */
-void cli_parse(struct cli *cli, const struct argp *argp, int argc, char **argv, void *input);
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* ---- ends ---- */
 

@@ -121,7 +121,7 @@ int cli_cluster(struct cli *cli, int argc, char **argv)
                                      .children = children};
     struct cluster_words words = {.cli = cli};
     struct lockstep_cluster_status *status = NULL;
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_cluster_status(client, &status);
     int code = CLI_EXIT_OK;

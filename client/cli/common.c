@@ -122,10 +122,9 @@ struct lockstep_client *cli_client(const struct cli *cli)
     return client;
 }
 
-void cli_parse(struct cli *cli, const struct argp *argp, int argc, char **argv, void *input)
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
     char name[64];
-    (void)cli;
     (void)snprintf(name, sizeof name, "lockstep %s", argv[0]);
     argv[0] = name;
     program_invocation_name = name; /* what argp's messages begin with */

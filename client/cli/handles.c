@@ -80,7 +80,7 @@ int cli_acquire(struct cli *cli, int argc, char **argv)
     struct lockstep_lock *lock = NULL;
 
     cli_wanted_init(&words.wanted);
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     cli_client_options(cli, &options);
     options.session_ttl_ms = words.wanted.ttl_ms;
     cli_wanted_options(&words.wanted, &wish);
@@ -157,7 +157,7 @@ int cli_extend(struct cli *cli, int argc, char **argv)
     struct handle_words words = {.cli = cli, .extends = true};
     struct lockstep_options options;
     int64_t remaining_ms = 0;
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     cli_client_options(cli, &options);
     int result = lockstep_handle_extend(&options, words.handle, words.ttl_ms, &remaining_ms);
     if (result != LOCKSTEP_OK) {
@@ -179,7 +179,7 @@ int cli_release(struct cli *cli, int argc, char **argv)
     };
     struct handle_words words = {.cli = cli};
     struct lockstep_options options;
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     cli_client_options(cli, &options);
     int result = lockstep_handle_release(&options, words.handle);
     if (result != LOCKSTEP_OK) {

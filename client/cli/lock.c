@@ -317,7 +317,7 @@ int cli_lock(struct cli *cli, int argc, char **argv)
     cli_wanted_init(&run.wanted);
     argc = split_command(&run, argc, argv);
     argv[argc] = NULL;
-    cli_parse(cli, &argp, argc, argv, &run);
+    cli_parse(&argp, argc, argv, &run);
     settle_times(&run);
     watch_signals(&run);
     if (lockstep_cancel_create(&run.cancel) != LOCKSTEP_OK) {

@@ -174,7 +174,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
                                      .children = show_children};
     struct show_words words = {.cli = cli, .arguments_min = 1, .arguments_max = 1};
     struct lockstep_lock_status *status = NULL;
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_lock_status(client, words.arguments[0], words.stale, &status);
     int code = CLI_EXIT_OK;
@@ -323,7 +323,7 @@ int cli_list(struct cli *cli, int argc, char **argv)
                                      .doc = "List the locks in use, or those whose key begins with PREFIX.",
                                      .children = show_children};
     struct show_words words = {.cli = cli, .arguments_max = 1};
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     return show_pages(cli, &words, "locks", 8, heads, list_pages);
 }
 
@@ -336,7 +336,7 @@ int cli_sessions(struct cli *cli, int argc, char **argv)
                                      .doc = "List the sessions.",
                                      .children = show_children};
     struct show_words words = {.cli = cli};
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     return show_pages(cli, &words, "sessions", 7, heads, session_pages);
 }
 
@@ -353,7 +353,7 @@ int cli_check(struct cli *cli, int argc, char **argv)
                                      .children = show_children};
     struct show_words words = {.cli = cli, .arguments_min = 2, .arguments_max = 2};
     uint64_t current = 0;
-    cli_parse(cli, &argp, argc, argv, &words);
+    cli_parse(&argp, argc, argv, &words);
     uint64_t fence = cli_number("FENCE", words.arguments[1], 0, UINT64_MAX);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_fence_check(client, words.arguments[0], fence, words.stale, &current);
