@@ -28,9 +28,9 @@ static void close_node(struct cluster *cluster, struct cluster_node *node)
         in->stale = in->up; /* The others notice in a while that it is gone, even if another process takes its place. */
         in->change_ms = cluster_soon(cluster, 50);
     }
-    cluster_disk_drain(node->disk);
+    simulated_disk_drain(node->disk);
     replica_close(node->replica);
-    cluster_disk_drain(node->disk);
+    simulated_disk_drain(node->disk);
     node->replica = NULL;
     node->serving = false;
     node->role = REPLICA_FOLLOWER;
@@ -41,9 +41,9 @@ void cluster_crash(struct cluster *cluster, unsigned node)
     struct cluster_node *it = &cluster->nodes[node];
     LOCKSTEP_ASSERT(it->up);
     it->zombie = true;
-    cluster_disk_crash(it->disk);
+    simulated_disk_crash(it->disk);
     close_node(cluster, it);
-    cluster_disk_boot(it->disk);
+    simulated_disk_boot(it->disk);
 }
 
 static void fill_members(const struct cluster *cluster, struct replica_member *members)
@@ -85,10 +85,10 @@ bool cluster_start(struct cluster *cluster, unsigned place)
         .snapshot_after_bytes = options->snapshot_after_bytes, .trailing_bytes = options->trailing_bytes,
         .entries_in_flight_max = options->entries_in_flight_max, .segment_bytes = options->segment_bytes,
         .log_cache_bytes = options->log_cache_bytes,
-        .random_seed = (uint32_t)cluster_random(&cluster->random, UINT32_MAX),
+        .random_seed = (uint32_t)simulated_random(&cluster->random, UINT32_MAX),
         .bootstrap = members, .bootstrap_count = options->nodes,
     };
-    node->replica = replica_open(&config, cluster_disk_seam(node->disk), &node->link, &machine, &callbacks,
+    node->replica = replica_open(&config, simulated_disk_seam(node->disk), &node->link, &machine, &callbacks,
                                  (struct local_time){cluster->now_ms}, node->fatal, sizeof node->fatal);
     node->up = node->replica != NULL;
     return node->up;
@@ -126,7 +126,7 @@ struct cluster *cluster_create(struct cluster_options options)
         node->cluster = cluster;
         node->id = i + 1;
         node->link.ops = &cluster_link_ops;
-        node->disk = cluster_disk_create(&cluster->random);
+        node->disk = simulated_disk_create(&cluster->random);
     }
     return cluster;
 }
@@ -137,7 +137,7 @@ void cluster_free(struct cluster *cluster)
         if (cluster->nodes[i].replica != NULL) {
             close_node(cluster, &cluster->nodes[i]);
         }
-        cluster_disk_free(cluster->nodes[i].disk);
+        simulated_disk_free(cluster->nodes[i].disk);
     }
     free(cluster->hash_at);
     free(cluster->term_at);
@@ -170,11 +170,11 @@ bool cluster_propose(struct cluster *cluster, unsigned place, size_t size)
     static uint8_t bytes[4][256 * 1024];
     struct cluster_node *node = &cluster->nodes[place];
     struct replica_command commands[4];
-    unsigned count = 1 + (unsigned)cluster_random(&cluster->random, 4);
+    unsigned count = 1 + (unsigned)simulated_random(&cluster->random, 4);
     uint64_t index, term;
     LOCKSTEP_ASSERT(size <= sizeof bytes[0]);
     for (unsigned i = 0; i < count; i++) {
-        uint64_t mark = cluster_random(&cluster->random, UINT64_MAX);
+        uint64_t mark = simulated_random(&cluster->random, UINT64_MAX);
         memset(bytes[i], (int)(mark & 255), size);
         memcpy(bytes[i], &mark, size < sizeof mark ? size : sizeof mark);
         commands[i] = (struct replica_command){bytes[i], size};
@@ -214,12 +214,12 @@ static void load(struct cluster *cluster)
         if (!cluster_runs(node) || !node->serving) {
             continue;
         }
-        size_t size = 8 + (size_t)cluster_random(&cluster->random, cluster->command_bytes_max);
+        size_t size = 8 + (size_t)simulated_random(&cluster->random, cluster->command_bytes_max);
         (void)cluster_read_at(cluster, i);
         (void)cluster_propose(cluster, i, size);
         (void)cluster_read_at(cluster, i);
     }
-    cluster->load_due_ms = cluster->now_ms + 1 + cluster_random(&cluster->random, 2 * cluster->load_ms);
+    cluster->load_due_ms = cluster->now_ms + 1 + simulated_random(&cluster->random, 2 * cluster->load_ms);
 }
 
 /* ---- time ---- */
@@ -240,7 +240,7 @@ static bool turn(struct cluster *cluster)
     for (unsigned i = 0; i < nodes; i++) {
         struct cluster_node *node = &cluster->nodes[i];
         if (cluster_runs(node)) {
-            any = cluster_disk_run(node->disk, cluster->now_ms) || any;
+            any = simulated_disk_run(node->disk, cluster->now_ms) || any;
         }
         if (cluster_runs(node) && replica_deadline(node->replica).ms <= cluster->now_ms) {
             replica_tick(node->replica, (struct local_time){cluster->now_ms});
@@ -271,7 +271,7 @@ static uint64_t next_due(const struct cluster *cluster)
         if (node->up && !cluster_runs(node)) {
             due = earlier(due, node->stalled_until_ms);
         } else if (node->up) {
-            due = earlier(due, cluster_disk_due(node->disk));
+            due = earlier(due, simulated_disk_due(node->disk));
             due = earlier(due, replica_deadline(node->replica).ms);
         }
     }
@@ -292,9 +292,9 @@ static void after_fatal(struct cluster *cluster)
     struct cluster_node *node = cluster->fatal_node;
     free(cluster->receiving);
     cluster->receiving = NULL;
-    cluster_disk_crash(node->disk);
+    simulated_disk_crash(node->disk);
     close_node(cluster, node);
-    cluster_disk_boot(node->disk);
+    simulated_disk_boot(node->disk);
 }
 
 bool cluster_run_until(struct cluster *cluster, bool (*condition)(struct cluster *cluster), uint64_t ms)

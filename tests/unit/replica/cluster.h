@@ -1,4 +1,4 @@
-/* A cluster of replicas in one process and in virtual time: the real replica, log and snapshot store on cluster_disk and
+/* A cluster of replicas in one process and in virtual time: the real replica, log and snapshot store on simulated_disk and
  * on links that delay, black-hole, break and come back. One seed decides everything.
  *
  * Checked throughout (a violation ends the test):
@@ -13,7 +13,7 @@
 
 #include <setjmp.h>
 
-#include "cluster_disk.h"
+#include "tests/support/simulated_disk.h"
 #include "node/replica/replica.h"
 
 enum { CLUSTER_NODES_MAX = 5, CLUSTER_INDEX_MAX = 1 << 17, CLUSTER_TERMS_MAX = 1 << 14, CLUSTER_PENDING_MAX = 4096 };
@@ -38,7 +38,7 @@ struct cluster_node {
     struct cluster *cluster;
     struct link link; /* the seam given to the replica */
     uint64_t id;
-    struct cluster_disk *disk;
+    struct simulated_disk *disk;
     struct replica *replica;
     bool up;      /* a process runs */
     uint64_t stalled_until_ms; /* stopped till then (SIGSTOP): it neither hears nor acts, and its clock goes on */

@@ -19,7 +19,7 @@ _Noreturn void cluster_violation(const struct cluster *cluster, const struct clu
 static uint64_t mix(uint64_t a, uint64_t b)
 {
     uint64_t state = a ^ b * 0x9e3779b97f4a7c15ULL;
-    return cluster_random(&state, UINT64_MAX);
+    return simulated_random(&state, UINT64_MAX);
 }
 
 /* ---- the machine ---- */

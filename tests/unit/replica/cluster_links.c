@@ -74,7 +74,7 @@ static bool link_send(struct link *link, uint64_t peer_id, const struct link_par
     }
     struct cluster_frame *frame = frame_create(parts, count);
     frame->due_ms = cluster->now_ms + cluster->delay_min +
-                    cluster_random(&cluster->random, cluster->delay_max - cluster->delay_min + 1);
+                    simulated_random(&cluster->random, cluster->delay_max - cluster->delay_min + 1);
     if (frame->due_ms < stream->clear_ms) {
         frame->due_ms = stream->clear_ms;
     }
@@ -126,7 +126,7 @@ void cluster_stream_drop(struct cluster_node *from, struct cluster_stream *strea
 
 uint64_t cluster_soon(struct cluster *cluster, uint64_t most_ms)
 {
-    return cluster->now_ms + 1 + cluster_random(&cluster->random, most_ms);
+    return cluster->now_ms + 1 + simulated_random(&cluster->random, most_ms);
 }
 
 /* @return whether something happened. */

@@ -171,7 +171,7 @@ static void a_command_after_a_pause_does_not_wait_for_a_heartbeat(void **state)
             cluster_run(cluster, 100);
             cluster_isolate(cluster, follower, false);
         }
-        cluster_run(cluster, cluster_random(&cluster->random, 100));
+        cluster_run(cluster, simulated_random(&cluster->random, 100));
         late += command_time(cluster) > 8; /* delays are 0..2 ms each way, a disk write takes 0..1 ms */
     }
     assert_true(late <= 3);
@@ -281,7 +281,7 @@ static void a_disk_that_hangs_ends_the_process(void **state)
     cluster_command(cluster, 10);
     unsigned leader = cluster_sure_leader(cluster);
     cluster->fatal_expected = true;
-    cluster_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 3600000, 3600000);
+    simulated_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 3600000, 3600000);
     (void)cluster_propose(cluster, leader, 10);
     cluster_run(cluster, 25000);
     assert_true(cluster->nodes[leader].up);

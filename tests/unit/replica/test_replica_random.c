@@ -21,19 +21,19 @@ static uint64_t seed = 1, seeds = 12;
 static struct cluster_options random_options(uint64_t with_seed)
 {
     uint64_t random = with_seed * 7919;
-    struct cluster_options options = cluster_options(cluster_random(&random, 3) == 0 ? 5 : 3, with_seed);
-    options.snapshot_after_bytes = 10000 + cluster_random(&random, 100000);
-    options.trailing_bytes = cluster_random(&random, 40000);
-    options.segment_bytes = 16384 + cluster_random(&random, 5) * 32768;
-    options.log_cache_bytes = 1000 + cluster_random(&random, 60000);
-    options.image_bytes = (unsigned)cluster_random(&random, 150000);
-    options.entries_in_flight_max = 1 + (unsigned)cluster_random(&random, 100);
+    struct cluster_options options = cluster_options(simulated_random(&random, 3) == 0 ? 5 : 3, with_seed);
+    options.snapshot_after_bytes = 10000 + simulated_random(&random, 100000);
+    options.trailing_bytes = simulated_random(&random, 40000);
+    options.segment_bytes = 16384 + simulated_random(&random, 5) * 32768;
+    options.log_cache_bytes = 1000 + simulated_random(&random, 60000);
+    options.image_bytes = (unsigned)simulated_random(&random, 150000);
+    options.entries_in_flight_max = 1 + (unsigned)simulated_random(&random, 100);
     return options;
 }
 
 static unsigned any_node(struct cluster *cluster)
 {
-    return (unsigned)cluster_random(&cluster->random, cluster->options.nodes);
+    return (unsigned)simulated_random(&cluster->random, cluster->options.nodes);
 }
 
 static void crash_some(struct cluster *cluster, unsigned count)
@@ -49,8 +49,8 @@ static void crash_some(struct cluster *cluster, unsigned count)
 static void fault(struct cluster *cluster)
 {
     unsigned node = any_node(cluster), other = any_node(cluster);
-    unsigned slow = (unsigned)cluster_random(&cluster->random, 60);
-    switch (cluster_random(&cluster->random, 14)) {
+    unsigned slow = (unsigned)simulated_random(&cluster->random, 60);
+    switch (simulated_random(&cluster->random, 14)) {
     case 0:
     case 1:
         crash_some(cluster, 1);
@@ -81,19 +81,19 @@ static void fault(struct cluster *cluster)
         cluster_isolate(cluster, node, false);
         break;
     case 9:
-        cluster_disk_latency(cluster->nodes[node].disk, cluster->now_ms, slow / 4, slow);
+        simulated_disk_latency(cluster->nodes[node].disk, cluster->now_ms, slow / 4, slow);
         break;
     case 11:
-        cluster->nodes[node].stalled_until_ms = cluster->now_ms + cluster_random(&cluster->random, 2000);
+        cluster->nodes[node].stalled_until_ms = cluster->now_ms + simulated_random(&cluster->random, 2000);
         break;
     case 12:
         if (cluster_leader(cluster) >= 0) {
             cluster->nodes[cluster_leader(cluster)].stalled_until_ms =
-                cluster->now_ms + cluster_random(&cluster->random, 2000);
+                cluster->now_ms + simulated_random(&cluster->random, 2000);
         }
         break;
     case 10:
-        cluster->delay_max = (unsigned)cluster_random(&cluster->random, 20);
+        cluster->delay_max = (unsigned)simulated_random(&cluster->random, 20);
         break;
     default:
         if (cluster_leader(cluster) >= 0) {
@@ -107,7 +107,7 @@ static void fault(struct cluster *cluster)
 static void some_start(struct cluster *cluster)
 {
     for (unsigned i = 0; i < cluster->options.nodes; i++) {
-        if (!cluster->nodes[i].up && cluster_random(&cluster->random, 3) != 0) {
+        if (!cluster->nodes[i].up && simulated_random(&cluster->random, 3) != 0) {
             if (!cluster_start(cluster, i)) {
                 fail_msg("seed %" PRIu64 ": node %u does not start: %s", cluster->options.seed, i + 1,
                          cluster->nodes[i].fatal);
@@ -121,7 +121,7 @@ static void calm(struct cluster *cluster)
     cluster->delay_max = 2;
     for (unsigned i = 0; i < cluster->options.nodes; i++) {
         cluster_isolate(cluster, i, false);
-        cluster_disk_latency(cluster->nodes[i].disk, cluster->now_ms, 0, 1);
+        simulated_disk_latency(cluster->nodes[i].disk, cluster->now_ms, 0, 1);
         if (!cluster->nodes[i].up && !cluster_start(cluster, i)) {
             fail_msg("seed %" PRIu64 ": node %u does not start: %s", cluster->options.seed, i + 1,
                      cluster->nodes[i].fatal);
@@ -136,11 +136,11 @@ struct totals {
 static void run_seed(uint64_t with_seed, struct totals *totals)
 {
     struct cluster *cluster = cluster_create(random_options(with_seed));
-    cluster->load_ms = 1 + (unsigned)cluster_random(&cluster->random, 10);
-    cluster->command_bytes_max = 50 + (unsigned)cluster_random(&cluster->random, 3000);
+    cluster->load_ms = 1 + (unsigned)simulated_random(&cluster->random, 10);
+    cluster->command_bytes_max = 50 + (unsigned)simulated_random(&cluster->random, 3000);
     cluster_start_all(cluster);
     for (unsigned i = 0; i < FAULTS; i++) {
-        cluster_run(cluster, cluster_random(&cluster->random, 500));
+        cluster_run(cluster, simulated_random(&cluster->random, 500));
         fault(cluster);
         some_start(cluster);
     }

@@ -128,7 +128,7 @@ static void an_installation_survives_crashes_at_any_moment(void **state)
         }
         for (unsigned j = 0; j < 15; j++) {
             assert_true(cluster_start(cluster, absent));
-            cluster_run(cluster, 1 + cluster_random(&cluster->random, 150));
+            cluster_run(cluster, 1 + simulated_random(&cluster->random, 150));
             cluster_crash(cluster, absent);
         }
         cluster_start_all(cluster);
@@ -142,14 +142,14 @@ static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
     (void)state;
     struct cluster *cluster = cluster_started(with_snapshots(seed));
     for (unsigned i = 0; i < 3; i++) {
-        cluster_disk_full(cluster->nodes[i].disk, "snapshot/");
+        simulated_disk_full(cluster->nodes[i].disk, "snapshot/");
     }
     for (unsigned i = 0; i < 60; i++) {
         cluster_command(cluster, 2000);
     }
     assert_int_equal(cluster_status(cluster, 0).snapshot_index, 0);
     for (unsigned i = 0; i < 3; i++) {
-        cluster_disk_full(cluster->nodes[i].disk, NULL);
+        simulated_disk_full(cluster->nodes[i].disk, NULL);
     }
     cluster_run(cluster, 61000);
     assert_true(cluster_status(cluster, 0).snapshot_index > 0);
@@ -191,7 +191,7 @@ static void a_node_that_lost_its_directory_ends_and_says_what_to_do(void **state
         if (i == 1) {
             break;
         }
-        cluster_disk_wipe(node->disk);
+        simulated_disk_wipe(node->disk);
         assert_true(cluster_start(cluster, i));
         cluster_run(cluster, 3000);
         assert_false(node->up);
@@ -213,8 +213,8 @@ static void nodes_that_lost_their_directories_do_not_form_a_new_cluster(void **s
     for (unsigned i = 0; i < 3; i++) {
         cluster_crash(cluster, i);
     }
-    cluster_disk_wipe(cluster->nodes[0].disk);
-    cluster_disk_wipe(cluster->nodes[1].disk);
+    simulated_disk_wipe(cluster->nodes[0].disk);
+    simulated_disk_wipe(cluster->nodes[1].disk);
     cluster_start_all(cluster);
     cluster_run(cluster, 5000);
     assert_int_equal(cluster_leader(cluster), -1);
@@ -230,8 +230,8 @@ static void a_first_start_may_be_interrupted_at_any_moment(void **state)
         struct cluster *cluster = cluster_create(cluster_options(3, seed + i));
         cluster_start_all(cluster);
         for (unsigned j = 0; j < 6; j++) {
-            cluster_run(cluster, cluster_random(&cluster->random, 25));
-            unsigned node = (unsigned)cluster_random(&cluster->random, 3);
+            cluster_run(cluster, simulated_random(&cluster->random, 25));
+            unsigned node = (unsigned)simulated_random(&cluster->random, 3);
             cluster_crash(cluster, node);
             assert_true(cluster_start(cluster, node));
         }
@@ -256,7 +256,7 @@ static void open_refused(struct cluster *cluster, struct replica_config config, 
     char message[512] = "";
     struct replica_machine machine = {0};
     struct replica_callbacks callbacks = {.log = refuse_log};
-    assert_null(replica_open(&config, cluster_disk_seam(node->disk), &node->link, &machine, &callbacks,
+    assert_null(replica_open(&config, simulated_disk_seam(node->disk), &node->link, &machine, &callbacks,
                              (struct local_time){1}, message, sizeof message));
     if (strstr(message, expected) == NULL) {
         fail_msg("\"%s\" does not say \"%s\"", message, expected);

@@ -1,0 +1,157 @@
+/* What goes wrong with the simulated disk: ends of a process, what survives them, failing calls, rot. */
+#include "tests/support/simulated_disk_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/assert.h"
+
+/* The survivor of an inode: its durable bytes, and some sectors of some of the unsynced writes. */
+static struct inode *inode_after_crash(struct simulated_disk *disk, const struct inode *inode)
+{
+    struct inode *after = calloc(1, sizeof *after);
+    bool longer = inode->size != inode->durable_size && simulated_random(disk->random, 2) == 0;
+    size_t size = longer ? inode->size : inode->durable_size;
+    simulated_grow(&after->data, &after->capacity, size + 1);
+    if (inode->durable_size > 0) {
+        memcpy(after->data, inode->durable, inode->durable_size < size ? inode->durable_size : size);
+    }
+    after->size = size;
+    for (unsigned i = 0; i < inode->unsynced_count; i++) {
+        struct span span = inode->unsynced[i];
+        bool all = simulated_random(disk->random, 3) == 0;
+        for (uint64_t at = span.offset; at < span.offset + span.size && at < size;) {
+            uint64_t next = (at / SECTOR + 1) * SECTOR;
+            next = next > span.offset + span.size ? span.offset + span.size : next;
+            next = next > size ? size : next;
+            if (all || simulated_random(disk->random, 2) == 0) {
+                memcpy(after->data + at, inode->data + at, next - at);
+            }
+            at = next;
+        }
+    }
+    simulated_grow(&after->durable, &after->durable_capacity, size + 1);
+    memcpy(after->durable, after->data, size);
+    after->durable_size = size;
+    return after;
+}
+
+void simulated_disk_crash(struct simulated_disk *disk)
+{
+    struct names names = {.count = 0};
+    simulated_names_copy(&names, &disk->durable);
+    unsigned kept = (unsigned)simulated_random(disk->random, disk->changes_count + 1);
+    for (unsigned i = 0; i < kept; i++) {
+        simulated_change_apply(&names, &disk->changes[i]);
+    }
+    simulated_names_clear(&disk->survivors);
+    for (unsigned i = 0; i < names.count; i++) {
+        simulated_names_set(&disk->survivors, names.list[i].name,
+                            inode_after_crash(disk, names.list[i].inode));
+    }
+    simulated_names_clear(&names);
+    disk->crashed = true;
+    disk->full[0] = 0;
+    disk->fail_in = 0;
+}
+
+static struct inode *inode_copy(const struct inode *inode)
+{
+    struct inode *copy = calloc(1, sizeof *copy);
+    LOCKSTEP_ASSERT(copy != NULL);
+    simulated_grow(&copy->data, &copy->capacity, inode->size + 1);
+    simulated_grow(&copy->durable, &copy->durable_capacity, inode->durable_size + 1);
+    memcpy(copy->data, inode->data, inode->size);
+    if (inode->durable_size > 0) {
+        memcpy(copy->durable, inode->durable, inode->durable_size);
+    }
+    copy->size = inode->size;
+    copy->durable_size = inode->durable_size;
+    for (unsigned i = 0; i < inode->unsynced_count; i++) {
+        simulated_note_unsynced(copy, inode->unsynced[i].offset, inode->unsynced[i].size);
+    }
+    return copy;
+}
+
+void simulated_disk_kill(struct simulated_disk *disk)
+{
+    simulated_names_clear(&disk->survivors);
+    for (unsigned i = 0; i < disk->names.count; i++) {
+        simulated_names_set(&disk->survivors, disk->names.list[i].name,
+                            inode_copy(disk->names.list[i].inode));
+    }
+    disk->crashed = true;
+    disk->full[0] = 0;
+    disk->fail_in = 0;
+}
+
+void simulated_disk_boot(struct simulated_disk *disk)
+{
+    LOCKSTEP_ASSERT(!simulated_disk_busy(disk));
+    if (!disk->crashed) {
+        return;
+    }
+    simulated_disk_wipe(disk);
+    simulated_names_copy(&disk->names, &disk->survivors);
+    simulated_names_copy(&disk->durable, &disk->survivors);
+    simulated_names_clear(&disk->survivors);
+    disk->crashed = false;
+}
+
+void simulated_disk_full(struct simulated_disk *disk, const char *prefix)
+{
+    disk->full[0] = 0;
+    if (prefix != NULL) {
+        simulated_name_copy(disk->full, prefix);
+    }
+}
+
+void simulated_disk_fail_after(struct simulated_disk *disk, unsigned calls)
+{
+    disk->fail_in = calls + 1;
+}
+
+bool simulated_disk_fails(const struct simulated_disk *disk)
+{
+    return disk->fail_in > 0;
+}
+
+static void flip(struct simulated_disk *disk)
+{
+    struct name *at = simulated_names_find(&disk->names, disk->rot.name);
+    if (at == NULL || disk->rot.offset >= at->inode->size) {
+        return; /* the file is gone, or shorter */
+    }
+    at->inode->data[disk->rot.offset] ^= disk->rot.mask;
+    if (disk->rot.offset < at->inode->durable_size) {
+        at->inode->durable[disk->rot.offset] ^= disk->rot.mask;
+    }
+}
+
+bool simulated_disk_rot(struct simulated_disk *disk, char *ret_name, size_t name_size, uint64_t *ret_offset)
+{
+    if (disk->names.count == 0) {
+        return false;
+    }
+    const struct name *at = &disk->names.list[simulated_random(disk->random, disk->names.count)];
+    if (at->inode->size == 0) {
+        return false;
+    }
+    simulated_name_copy(disk->rot.name, at->name);
+    disk->rot.offset = simulated_random(disk->random, at->inode->size);
+    disk->rot.mask = (uint8_t)(1 + simulated_random(disk->random, 255));
+    flip(disk);
+    (void)snprintf(ret_name, name_size, "%s", at->name);
+    *ret_offset = disk->rot.offset;
+    return true;
+}
+
+void simulated_disk_mend(struct simulated_disk *disk)
+{
+    if (disk->rot.mask != 0) {
+        flip(disk);
+        disk->rot.mask = 0;
+    }
+}

@@ -1,0 +1,78 @@
+/* The simulated disk's structure, shared by simulated_disk.c (files and jobs) and simulated_disk_faults.c. */
+#ifndef LOCKSTEP_TESTS_SUPPORT_SIMULATED_DISK_INTERNAL_H
+#define LOCKSTEP_TESTS_SUPPORT_SIMULATED_DISK_INTERNAL_H
+
+#include "tests/support/simulated_disk.h"
+
+enum { NAME_BYTES = 96, NAMES_MAX = 512, SECTOR = 512 };
+
+struct span {
+    uint64_t offset, size;
+};
+
+/* A file's contents, apart from its names. */
+struct inode {
+    unsigned refs;
+    uint8_t *data, *durable;
+    size_t size, durable_size;
+    size_t capacity, durable_capacity;
+    struct span *unsynced;
+    unsigned unsynced_count, unsynced_capacity;
+};
+
+struct disk_file {
+    struct inode *inode;
+    char name[NAME_BYTES];
+};
+
+struct name {
+    char name[NAME_BYTES];
+    struct inode *inode;
+};
+
+struct names {
+    struct name list[NAMES_MAX];
+    unsigned count;
+};
+
+/* A change of names not yet synced: `to` empty for an unlink, `from` empty for a creation. */
+struct change {
+    char from[NAME_BYTES], to[NAME_BYTES];
+    struct inode *inode;
+};
+
+struct simulated_disk {
+    struct disk seam;
+    uint64_t *random;
+    uint64_t now;
+    unsigned latency_min, latency_max;
+    struct names names, durable;
+    struct change changes[NAMES_MAX];
+    unsigned changes_count;
+    struct names survivors; /* after a crash, before the boot */
+    bool crashed;
+    char full[NAME_BYTES];
+    unsigned fail_in; /* the so-manieth call from here fails; 0: none */
+    struct {
+        char name[NAME_BYTES];
+        uint64_t offset;
+        uint8_t mask; /* 0: nothing rots */
+    } rot;
+    struct {
+        struct disk_job *first, *last;
+        uint64_t due;
+    } lanes[DISK_LANES];
+};
+
+void simulated_name_copy(char *to, const char *name);
+void simulated_inode_unref(struct inode *inode);
+void simulated_grow(uint8_t **data, size_t *capacity, size_t size);
+void simulated_note_unsynced(struct inode *inode, uint64_t offset, uint64_t size);
+
+struct name *simulated_names_find(struct names *names, const char *name);
+void simulated_names_set(struct names *names, const char *name, struct inode *inode);
+void simulated_names_clear(struct names *names);
+void simulated_names_copy(struct names *to, const struct names *from);
+void simulated_change_apply(struct names *names, const struct change *change);
+
+#endif
