@@ -21,7 +21,8 @@ void replica_log(const struct replica *replica, int level, const char *format, .
     replica->callbacks.log(replica->callbacks.ctx, level, line);
 }
 
-static _Noreturn void last_words(const struct replica *replica, bool restart_helps, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static _Noreturn void last_words(const struct replica *replica, bool restart_helps,
+                                                                       const char *format, va_list args)
 {
     char line[1024];
     (void)vsnprintf(line, sizeof line, format, args);
