@@ -54,12 +54,13 @@ static const char *source_text(const struct config *config, enum config_key key,
     }
 }
 
-/* A list of nodes is broken after each comma, because a line of the file has a limit. */
-static void print_value(const char *text, FILE *out)
+/* A list of nodes is broken after each comma, because a line of the file has a limit. No other value may be: only a list goes
+ * on in an indented line, and a path may have commas of its own. */
+static void print_value(enum config_key key, const char *text, FILE *out)
 {
     for (; *text != '\0'; text++) {
         (void)fputc(*text, out);
-        if (*text == ',') {
+        if (*text == ',' && key == CONFIG_KEY_peers) {
             (void)fputs("\n    ", out);
         }
     }
@@ -79,7 +80,7 @@ void config_print(const struct config *config, FILE *out)
             (void)config_value_text(config, key, text, sizeof(text));
             (void)fprintf(out, "# %s\n%s%s = ", source_text(config, key, source), text[0] == '\0' ? "# " : "",
                           config_key_name(key));
-            print_value(text[0] == '\0' ? "(not set)" : text, out);
+            print_value(key, text[0] == '\0' ? "(not set)" : text, out);
             (void)fputc('\n', out);
         }
     }

@@ -93,6 +93,22 @@ static void printed_settings_read_back_as_the_same(void **state)
     }
 }
 
+/* Only a list of nodes may go on in an indented line, so only that is broken at its commas. */
+static void a_path_with_commas_is_printed_on_one_line(void **state)
+{
+    (void)state;
+    assert_true(config_set(&config, CONFIG_KEY_data_dir, "/data,old/1",
+                           (struct config_origin){CONFIG_FLAG, 0}, "x", &errors));
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    config_print(&config, file);
+    assert_int_equal(fclose(file), 0);
+    (void)reset(NULL);
+    config_read_file(&config, path, &errors);
+    assert_int_equal(errors.count, 0);
+    assert_string_equal(value_of(CONFIG_KEY_data_dir), "/data,old/1");
+}
+
 static char *printed(void (*print)(FILE *out))
 {
     char *text = NULL;
@@ -195,6 +211,7 @@ int main(void)
         TEST(a_line_that_is_too_long_is_refused),
         TEST(a_missing_file_is_an_error),
         TEST(printed_settings_read_back_as_the_same),
+        TEST(a_path_with_commas_is_printed_on_one_line),
         TEST(help_names_every_flag_with_its_default_and_what_is_allowed),
         TEST(the_sample_file_is_up_to_date_and_holds_only_comments),
         TEST(the_sample_file_is_right_once_it_is_filled_in),
