@@ -201,6 +201,7 @@ static int disk_write(struct disk *seam, struct disk_file *file, const void *dat
     }
     simulated_grow(&inode->data, &inode->capacity, (size_t)offset + size);
     memcpy(inode->data + offset, data, size);
+    simulated_rot_overwritten(disk_of(seam), file->name, offset, size);
     if (offset + size > inode->size) {
         inode->size = (size_t)offset + size;
     }
@@ -261,6 +262,7 @@ static int disk_rename(struct disk *seam, const char *from, const char *to)
     if (at == NULL) {
         return -ENOENT;
     }
+    simulated_rot_overwritten(disk, to, 0, UINT64_MAX);
     note_change(disk, from, to, at->inode);
     return 0;
 }

@@ -118,15 +118,28 @@ bool simulated_disk_fails(const struct simulated_disk *disk)
     return disk->fail_in > 0;
 }
 
-static void flip(struct simulated_disk *disk)
+/* Give the byte one value instead of another, in the present and in the durable contents. */
+static void turn_byte(struct simulated_disk *disk, uint8_t from, uint8_t to)
 {
     struct name *at = simulated_names_find(&disk->names, disk->rot.name);
-    if (at == NULL || disk->rot.offset >= at->inode->size) {
-        return; /* the file is gone, or shorter */
+    uint64_t offset = disk->rot.offset;
+    if (at == NULL) {
+        return;
     }
-    at->inode->data[disk->rot.offset] ^= disk->rot.mask;
-    if (disk->rot.offset < at->inode->durable_size) {
-        at->inode->durable[disk->rot.offset] ^= disk->rot.mask;
+    struct inode *inode = at->inode;
+    if (offset < inode->size && inode->data[offset] == from) {
+        inode->data[offset] = to;
+    }
+    if (offset < inode->durable_size && inode->durable[offset] == from) {
+        inode->durable[offset] = to;
+    }
+}
+
+void simulated_rot_overwritten(struct simulated_disk *disk, const char *name, uint64_t offset, uint64_t size)
+{
+    if (disk->rot.present && strcmp(disk->rot.name, name) == 0 && disk->rot.offset >= offset &&
+        disk->rot.offset - offset < size) {
+        disk->rot.present = false;
     }
 }
 
@@ -141,8 +154,10 @@ bool simulated_disk_rot(struct simulated_disk *disk, char *ret_name, size_t name
     }
     simulated_name_copy(disk->rot.name, at->name);
     disk->rot.offset = simulated_random(disk->random, at->inode->size);
-    disk->rot.mask = (uint8_t)(1 + simulated_random(disk->random, 255));
-    flip(disk);
+    disk->rot.sound = at->inode->data[disk->rot.offset];
+    disk->rot.rotten = (uint8_t)(disk->rot.sound ^ (1 + simulated_random(disk->random, 255)));
+    disk->rot.present = true;
+    turn_byte(disk, disk->rot.sound, disk->rot.rotten);
     (void)snprintf(ret_name, name_size, "%s", at->name);
     *ret_offset = disk->rot.offset;
     return true;
@@ -150,8 +165,8 @@ bool simulated_disk_rot(struct simulated_disk *disk, char *ret_name, size_t name
 
 void simulated_disk_mend(struct simulated_disk *disk)
 {
-    if (disk->rot.mask != 0) {
-        flip(disk);
-        disk->rot.mask = 0;
+    if (disk->rot.present) {
+        turn_byte(disk, disk->rot.rotten, disk->rot.sound);
+        disk->rot.present = false;
     }
 }

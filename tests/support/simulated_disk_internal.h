@@ -56,7 +56,8 @@ struct simulated_disk {
     struct {
         char name[NAME_BYTES];
         uint64_t offset;
-        uint8_t mask; /* 0: nothing rots */
+        uint8_t sound, rotten;
+        bool present; /* not overwritten since, nor put back */
     } rot;
     struct {
         struct disk_job *first, *last;
@@ -68,6 +69,9 @@ void simulated_name_copy(char *to, const char *name);
 void simulated_inode_unref(struct inode *inode);
 void simulated_grow(uint8_t **data, size_t *capacity, size_t size);
 void simulated_note_unsynced(struct inode *inode, uint64_t offset, uint64_t size);
+
+/* What was written over a rotten byte is sound. */
+void simulated_rot_overwritten(struct simulated_disk *disk, const char *name, uint64_t offset, uint64_t size);
 
 struct name *simulated_names_find(struct names *names, const char *name);
 void simulated_names_set(struct names *names, const char *name, struct inode *inode);
