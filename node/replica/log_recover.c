@@ -16,6 +16,7 @@
 #include "node/replica/log_internal.h"
 #include "node/replica/little_endian.h"
 
+#define LOG_INDEX_MAX (UINT64_MAX / 4) /* of an entry; no count from it overflows */
 #define WHAT_TO_DO                                                                           \
     "; do not edit it: restore the file from a copy, or remove this node from the cluster, " \
     "empty its directory and add it again"
@@ -141,6 +142,12 @@ static bool open_segment(struct recovery *recovery, uint64_t number, struct log_
 
 /* ---- records ---- */
 
+/* A checksum that is right does not make a number possible: the tables count on from it. */
+static bool index_possible(uint64_t index)
+{
+    return index <= LOG_INDEX_MAX;
+}
+
 static void take_reset(struct recovery *recovery, const struct log_record *record)
 {
     log_table_reset(&recovery->log->table, record->index + 1, record->term);
@@ -168,6 +175,12 @@ static void take_entry(struct recovery *recovery, const struct log_record *recor
 static bool take_record(struct recovery *recovery, const struct log_record *record, uint64_t offset)
 {
     struct log_table *table = &recovery->log->table;
+    if (!index_possible(record->index) || (record->index == 0 && record->kind != LOG_RECORD_RESET)) {
+        char name[LOG_NAME_BYTES];
+        log_segment_name(recovery->log->current->number, name);
+        return refuse(recovery, "%s at offset %" PRIu64 ": no record has index %" PRIu64 WHAT_TO_DO, name, offset,
+                      record->index);
+    }
     if (record->kind == LOG_RECORD_RESET) {
         take_reset(recovery, record);
         return true;
@@ -178,7 +191,7 @@ static bool take_record(struct recovery *recovery, const struct log_record *reco
         log_table_reset(table, record->index, prev_term);
         recovery->has_entries = true;
     }
-    if (record->index == 0 || record->index > table->last + 1) {
+    if (record->index > table->last + 1) {
         char name[LOG_NAME_BYTES];
         log_segment_name(recovery->log->current->number, name);
         return refuse(recovery,
@@ -240,6 +253,10 @@ static bool header_is_ours(struct recovery *recovery, const struct log_segment_h
         return refuse(recovery,
                       "%s says that it is segment %" PRIu64 ": it was renamed; give it its name back", name,
                       header->number);
+    }
+    if (!index_possible(header->prev_index) || header->first_sequence == 0) {
+        return refuse(recovery, "%s begins with record %" PRIu64 " behind entry %" PRIu64 ", which can not be" WHAT_TO_DO,
+                      name, header->first_sequence, header->prev_index);
     }
     return true;
 }

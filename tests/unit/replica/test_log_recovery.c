@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "log_fixture.h"
+#include "node/replica/log_format.h"
 
 /* ---- torn tail and rot ---- */
 
@@ -265,6 +266,72 @@ static void a_segment_under_another_name_is_refused(void **state)
     log_test_refused(fixture.fake, &fixture, "it was renamed");
 }
 
+/* ---- numbers that can not be, under checksums that are right ---- */
+
+/* A log of one record, entry 1, whose record and whose header are what the caller makes of them. */
+static void refused_when_forged(void (*forge)(struct log_segment_header *header, struct log_record *record))
+{
+    struct fixture fixture;
+    struct log_segment_header header;
+    struct log_record record;
+    size_t size;
+    log_test_set_up(&fixture);
+    log_test_append_durably(&fixture, 1, 1, 8);
+    log_test_close(&fixture);
+    uint8_t *bytes = fake_disk_bytes(fixture.fake, SEGMENT_1_NAME, &size);
+    uint8_t data[8] = {0};
+    assert_true(log_segment_header_decode(bytes, size, &header));
+    assert_true(log_record_decode(bytes + LOG_SEGMENT_HEADER_BYTES, size - LOG_SEGMENT_HEADER_BYTES, &record));
+    record.data = data;
+    forge(&header, &record);
+    log_segment_header_encode(&header, bytes);
+    log_record_encode(&record, bytes + LOG_SEGMENT_HEADER_BYTES);
+    log_test_refused(fake_disk_copy(fixture.fake), &fixture, SEGMENT_1_NAME);
+    fake_disk_free(fixture.fake);
+}
+
+static void entry_zero(struct log_segment_header *header, struct log_record *record)
+{
+    header->prev_index = 0;
+    record->index = 0;
+}
+
+static void reset_to_the_last_number(struct log_segment_header *header, struct log_record *record)
+{
+    (void)header;
+    record->kind = LOG_RECORD_RESET;
+    record->size = 0;
+    record->index = UINT64_MAX;
+}
+
+static void entry_of_the_last_number(struct log_segment_header *header, struct log_record *record)
+{
+    (void)header;
+    record->index = UINT64_MAX;
+}
+
+static void begins_behind_the_last_number(struct log_segment_header *header, struct log_record *record)
+{
+    (void)record;
+    header->prev_index = UINT64_MAX;
+}
+
+static void begins_with_record_zero(struct log_segment_header *header, struct log_record *record)
+{
+    (void)record;
+    header->first_sequence = 0;
+}
+
+static void numbers_that_can_not_be_are_refused(void **state)
+{
+    (void)state;
+    refused_when_forged(entry_zero);
+    refused_when_forged(entry_of_the_last_number);
+    refused_when_forged(reset_to_the_last_number);
+    refused_when_forged(begins_behind_the_last_number);
+    refused_when_forged(begins_with_record_zero);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_missing_middle_segment_is_refused),
         cmocka_unit_test(a_log_of_another_node_or_cluster_is_refused),
         cmocka_unit_test(a_segment_under_another_name_is_refused),
+        cmocka_unit_test(numbers_that_can_not_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
