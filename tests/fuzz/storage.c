@@ -5,7 +5,8 @@
  *   F1  Opening gives a store or a refusal with a message, whatever the bytes are.
  *   F2  Rot (checksums left as they were) of the log is refused, or costs nothing that was acknowledged. A loss of power takes
  *       the watermark back, and then rot of the last write looks like a torn one: so that is asked of whole logs only.
- *   F3  A log that opens has contiguous entries (of rising terms, if nothing was forged), takes one more durably, and has it after another crash.
+ *   F3  A log that opens has contiguous entries (of rising terms, if nothing was forged), takes one more durably, and has it
+ *       after another crash.
  *   F4  Metadata that is found is what was stored, if it only rotted; it can be stored and is found again.
  *   F5  A snapshot that is found can be read to its end, as large as it says. */
 #include <stdio.h>
@@ -40,6 +41,7 @@ struct world {
     bool failed;
     struct metadata metadata; /* as stored last */
     bool rot_only;            /* every change left a checksum wrong */
+    bool damaged;
     bool log_rotten;
     bool watermark_rotten;
     bool lost_power;
@@ -113,7 +115,8 @@ static void fill_log(struct world *world)
 /* The process ends, by itself or with the machine; then the disk has what survived. */
 static void crash(struct world *world)
 {
-    enum fake_end end = input_below(&world->input, 2) == 0 ? FAKE_KILL : FAKE_POWER;
+    /* The disk in memory would bring unsynced bytes back from before they were damaged. */
+    enum fake_end end = input_below(&world->input, 2) == 0 || world->damaged ? FAKE_KILL : FAKE_POWER;
     world->lost_power = end == FAKE_POWER;
     fake_disk_end(world->fake, end);
     fake_disk_run_all(world->fake);
@@ -202,10 +205,12 @@ static void damage(struct world *world)
             continue;
         }
         if (how >= 0xf8) {
-            (void)fake_disk_remove(world->fake, files[file]);
+            (void)fake_disk_remove(world->fake, files[file]); /* it is there */
+            world->damaged = true;
             world->rot_only = false;
             continue;
         }
+        world->damaged = true;
         at %= size;
         bytes[at] = (how & 0x40) != 0 ? value : (uint8_t)(bytes[at] ^ value);
         if ((how & 0x20) != 0) {
