@@ -100,8 +100,8 @@ def list_files(root):
 
 
 def read_sources(root):
-    """Every text file of the tree; what has a NUL byte is data."""
-    sources = (Source(root, path) for path in list_files(root))
+    """Every text file of the tree; what has a NUL byte is data, and so is what fuzz targets are fed with."""
+    sources = (Source(root, path) for path in list_files(root) if not path.startswith("tests/fuzz/corpus/"))
     return [source for source in sources if source.is_text]
 
 
