@@ -4,7 +4,7 @@ process numbers of its own, since what the dead one had open stays open for ever
 import os
 import signal
 
-from nemesis import clock
+from nemesis.clock import Clock
 from nemesis.process import Process, describe, sanitizer_library
 
 # More than one process of the load can use up.
@@ -21,9 +21,10 @@ class Load:
         self.home = os.path.join(world.directory, self.name)
         os.makedirs(self.home)
         world.network.add_host(self.name)
-        self.clock = clock.Clock(self.home)
+        self.clock = Clock(self.home)
         self.process = Process(world.loop, world.network, self.name, os.path.join(self.home, "log"))
         self.sanitizer = sanitizer_library(world.load)
+        self.next_rate = 1.0 # of the next life: the load is told its rate when it starts
         self.expected = None
         self.life = 0
         self.histories = []
@@ -50,12 +51,12 @@ class Load:
                      "--keys", str(world.keys), "--seed", str(world.rng_load.getrandbits(48)),
                      "--process-base", str(world.lives * NUMBERS_EACH), "--owner-prefix", self.prefix(),
                      "--history", path, "--ttl-ms", str(world.ttl_ms), "--until-signal"]
+        self.clock.run_at(self.next_rate)
+        self.clock.fresh()
         if self.clock.rate != 1.0:
             arguments += ["--clock-rate", str(self.clock.rate)]
-        faked = clock.library() if self.clock.wall or self.clock.rate != 1.0 else None
-        world.history.write("start-client", host=self.name, life=self.life, clock_rate=self.clock.rate,
-                            wall_jumps=self.clock.wall)
-        self.process.spawn(arguments, self.clock.environment(), (self.sanitizer, faked), self.ended)
+        world.history.write("start-client", host=self.name, life=self.life, clock_rate=self.clock.rate)
+        self.process.spawn(arguments, self.clock.environment(), (self.sanitizer, world.clock_library), self.ended)
 
     def start_soon(self):
         if self.starting is None:

@@ -1,48 +1,61 @@
-"""A process' idea of time, by libfaketime. Two kinds, chosen when the process starts and the same until it ends:
+"""A process' idea of time, by clock_faults.c, which is told in a file what the process' clocks are to show:
 
-rate   all its clocks run faster or slower than the machine's, CLOCK_MONOTONIC, CLOCK_BOOTTIME and time limits included,
-       as a bad oscillator would have it. A rate is not changed while the process runs: its monotonic clock would jump.
-wall   its wall clock jumps, by an offset in a file that the nemesis writes; nothing that is promised depends on it.
+rate   all of them run faster or slower than the machine's, as a bad oscillator would have it, time limits included.
+       A rate may change while the process runs; the clocks then go on from where they are.
+wall   the wall clock jumps besides, forwards and backwards; nothing that is promised depends on it.
 
 The machine's own clock is never set."""
 
-import glob
+import mmap
 import os
+import struct
+import time
 
 RATE_LOW, RATE_HIGH = 0.96, 1.04
-LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
-
-
-def library():
-    """The path of libfaketime, or None where it is not installed."""
-    found = [path for pattern in LIBRARIES for path in sorted(glob.glob(pattern))]
-    return found[0] if found else None
+PPM = 1_000_000
+# The bytes of struct control in clock_faults.c: sequence, begin_ns, skew_ns, rate_ppm, wall_ns.
+FORMAT = "=Qqqqq"
 
 
 class Clock:
     def __init__(self, home):
-        self.path = os.path.join(home, "faketime")
+        self.path = os.path.join(home, "clock-faults")
         self.rate = 1.0
-        self.wall = False
-
-    def choose(self, rng):
-        """For the next process: a rate, a wall clock that may jump, or the machine's time."""
-        kind = rng.choice(("rate", "rate", "wall"))
-        self.rate = round(rng.uniform(RATE_LOW, RATE_HIGH), 3) if kind == "rate" else 1.0
-        self.wall = kind == "wall"
+        self.wall_s = 0
+        self.begin_ns = self.skew_ns = self.sequence = 0
+        with open(self.path, "wb") as file:
+            file.write(bytes(struct.calcsize(FORMAT)))
+        with open(self.path, "r+b") as file:
+            self.control = mmap.mmap(file.fileno(), 0)
 
     def environment(self):
-        if self.wall:
-            self.jump(0)
-            return {"FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1",
-                    "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-        if self.rate != 1.0:
-            return {"FAKETIME": f"+0 x{self.rate}"}
-        return {}
+        return {"LOCKSTEP_TORTURE_CLOCK": self.path}
 
-    def jump(self, seconds):
-        """Takes effect at the process' next look at its clock."""
-        new = self.path + ".new"
-        with open(new, "w", encoding="ascii") as file:
-            file.write(f"{seconds:+d}\n")
-        os.replace(new, self.path)
+    def _write(self):
+        rest = (self.begin_ns, self.skew_ns, round((self.rate - 1.0) * PPM), self.wall_s * 1_000_000_000)
+        struct.pack_into("=Q", self.control, 0, self.sequence + 1)
+        struct.pack_into("=qqqq", self.control, 8, *rest)
+        struct.pack_into("=Q", self.control, 0, self.sequence + 2)
+        self.sequence += 2
+
+    def fresh(self):
+        """For a process that is about to start: its clocks begin at the machine's time."""
+        self.begin_ns, self.skew_ns = time.monotonic_ns(), 0
+        self._write()
+
+    def run_at(self, rate):
+        now = time.monotonic_ns()
+        # As clock_faults.c counts it, in whole microseconds.
+        self.skew_ns += (now - self.begin_ns) // 1000 * round((self.rate - 1.0) * PPM) // 1000
+        self.begin_ns, self.rate = now, rate
+        self._write()
+
+    def jump_to(self, seconds):
+        """The wall clock is off by so much from now on."""
+        self.wall_s = seconds
+        self._write()
+
+
+def draw_rate(rng):
+    """Often one of the ends, where the margins are."""
+    return rng.choice((RATE_LOW, RATE_HIGH, 1.0, round(rng.uniform(RATE_LOW, RATE_HIGH), 3)))

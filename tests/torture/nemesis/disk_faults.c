@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -83,14 +84,14 @@ static void delay(_Atomic uint32_t *delay_us)
     }
 }
 
-static int fails(_Atomic int32_t *error)
+static bool fails(_Atomic int32_t *error)
 {
     int32_t number = atomic_load(error);
     if (number != 0) {
         atomic_fetch_add(&control->failed, 1);
         errno = number;
     }
-    return number;
+    return number != 0;
 }
 
 static ssize_t faulty_pwrite(int fd, const void *data, size_t size, off_t offset)
@@ -108,27 +109,27 @@ static ssize_t faulty_pwrite(int fd, const void *data, size_t size, off_t offset
 static int faulty_allocate(int fd, int mode, off_t offset, off_t size)
 {
     (void)pthread_once(&once, set_up);
-    return fails(&control->allocate_errno) != 0 ? -1 : real_fallocate(fd, mode, offset, size);
+    return fails(&control->allocate_errno) ? -1 : real_fallocate(fd, mode, offset, size);
 }
 
 static int faulty_truncate(int fd, off_t size)
 {
     (void)pthread_once(&once, set_up);
-    return fails(&control->allocate_errno) != 0 ? -1 : real_ftruncate(fd, size);
+    return fails(&control->allocate_errno) ? -1 : real_ftruncate(fd, size);
 }
 
 int fdatasync(int fd)
 {
     (void)pthread_once(&once, set_up);
     delay(&control->sync_delay_us);
-    return fails(&control->sync_errno) != 0 ? -1 : real_fdatasync(fd);
+    return fails(&control->sync_errno) ? -1 : real_fdatasync(fd);
 }
 
 int fsync(int fd)
 {
     (void)pthread_once(&once, set_up);
     delay(&control->sync_delay_us);
-    return fails(&control->sync_errno) != 0 ? -1 : real_fsync(fd);
+    return fails(&control->sync_errno) ? -1 : real_fsync(fd);
 }
 
 /* The C library has two names for each of these, which are one where off_t has 64 bits. */

@@ -21,7 +21,6 @@ class Fault:
     """`seconds` is how long it lasts, as the storm has drawn it."""
 
     needs_network = False
-    needs_faketime = False
 
     def __init__(self, world, rng, seconds):
         self.world = world
@@ -35,8 +34,6 @@ class Fault:
         """None, or why not."""
         if cls.needs_network and not world.network.can_cut:
             return "needs network namespaces"
-        if cls.needs_faketime and clock.library() is None:
-            return "needs libfaketime"
         return None
 
     def write(self, name, **value):
@@ -312,17 +309,18 @@ class DiskFail(DiskFault):
 
 @fault("clock-rate")
 class ClockRate(Fault):
-    """Some nodes come back with a clock of another speed, which they keep until they end by another fault."""
-
-    needs_faketime = True
+    """Clocks of nodes change their speed, also in the middle of a lease. What they have at the end, they keep."""
 
     def begin(self):
-        self.victims = self.minority()
-        for node in self.victims:
-            node.clock.choose(self.rng)
-        self.write("start-clock-rate", nodes=numbers(self.victims), rates=[node.clock.rate for node in self.victims])
-        for node in self.victims:
-            node.kill()
+        self.write("start-clock-rate")
+        self.change()
+
+    def change(self):
+        node = self.rng.choice(self.world.nodes)
+        rate = clock.draw_rate(self.rng)
+        self.write("clock-rate", nodes=[node.number], rate=rate)
+        node.clock.run_at(rate)
+        self.after(self.rng.uniform(0.2, 2.0), self.change)
 
     def end(self):
         self.write("stop-clock-rate")
@@ -330,23 +328,22 @@ class ClockRate(Fault):
 
 @fault("clock-jump")
 class ClockJump(Fault):
-    """The wall clocks of those processes that have one of their own jump, forwards and backwards, by up to days."""
-
-    needs_faketime = True
+    """Wall clocks of nodes and clients jump, forwards and backwards, by up to days, and back at the end."""
 
     def begin(self):
         self.write("start-clock-jump")
         self.jump()
 
     def jump(self):
-        for process in self.world.nodes + self.world.loads:
-            if process.clock.wall:
-                seconds = self.rng.choice((1, -1)) * self.rng.choice((1, 10, 3600, 200000))
-                self.write("clock-jump", host=process.name, seconds=seconds)
-                process.clock.jump(seconds)
-        self.after(self.rng.uniform(0.3, 1.5), self.jump)
+        process = self.rng.choice(self.world.nodes + self.world.loads)
+        seconds = self.rng.choice((1, -1)) * self.rng.choice((1, 10, 3600, 200000))
+        self.write("clock-jump", host=process.name, seconds=seconds)
+        process.clock.jump_to(seconds)
+        self.after(self.rng.uniform(0.1, 1.0), self.jump)
 
     def end(self):
+        for process in self.world.nodes + self.world.loads:
+            process.clock.jump_to(0)
         self.write("stop-clock-jump")
 
 
@@ -359,8 +356,8 @@ class ClientCrash(Fault):
     def begin(self):
         load = self.rng.choice(self.world.loads)
         self.write("start-client-crash", host=load.name)
-        if clock.library() and self.world.has("clock-rate"):
-            load.clock.choose(self.rng)
+        if self.world.has("clock-rate"):
+            load.next_rate = clock.draw_rate(self.rng)
         load.crash()
 
     def end(self):

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 
-from nemesis import clock
+from nemesis.clock import Clock
 from nemesis.disk import Disk
 from nemesis.process import Process, describe, sanitizer_library
 
@@ -51,7 +51,7 @@ class Node:
         os.makedirs(self.home)
         world.network.add_host(self.name)
         self.disk = Disk(self.home, world.network.can_cut)
-        self.clock = clock.Clock(self.home)
+        self.clock = Clock(self.home)
         self.process = Process(world.loop, world.network, self.name, os.path.join(self.home, "log"))
         self.sanitizer = sanitizer_library(world.lockstepd)
         self.held = set()
@@ -82,10 +82,11 @@ class Node:
         # What the last process made of a faulty disk, this one finds; that explains nothing but its start.
         self.disk_suspect = bool(self.disk.faulty)
         environment = {**self.disk.environment(), **self.clock.environment()}
-        faked = clock.library() if self.clock.wall or self.clock.rate != 1.0 else None
+        preload = (self.sanitizer, self.world.disk_library, self.world.clock_library)
+        self.clock.fresh()
         self.role_said, self.role_offset = (0, False), os.path.getsize(self.process.log)
-        self.world.history.write("start-node", node=self.number, clock_rate=self.clock.rate, wall_jumps=self.clock.wall)
-        self.process.spawn(self.arguments(), environment, (self.sanitizer, faked, self.world.disk_library), self.ended)
+        self.world.history.write("start-node", node=self.number, clock_rate=self.clock.rate)
+        self.process.spawn(self.arguments(), environment, preload, self.ended)
 
     def start_soon(self):
         if self.starting is None:

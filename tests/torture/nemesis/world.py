@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 
+from nemesis import clock
 from nemesis.clients import Load
 from nemesis.history import History
 from nemesis.loop import Loop
@@ -22,6 +23,7 @@ class World:
         self.load = os.path.join(arguments.bin, "torture_load")
         self.judge = os.path.join(arguments.bin, "torture_judge")
         self.disk_library = os.path.join(os.path.dirname(arguments.bin), "tests", "torture_disk_faults.so")
+        self.clock_library = os.path.join(os.path.dirname(arguments.bin), "tests", "torture_clock_faults.so")
         self.keys, self.clients_each, self.ttl_ms = arguments.keys, arguments.clients, arguments.ttl_ms
         self.fault_names = set(arguments.faults)
         self.loop = Loop()
@@ -57,11 +59,11 @@ class World:
 
     def choose_clocks(self):
         """Rates differ from the first moment on."""
-        if self.has("clock-rate") or self.has("clock-jump"):
-            for process in self.nodes + self.loads:
-                process.clock.choose(self.rng)
-                if not self.has("clock-rate"):
-                    process.clock.rate, process.clock.wall = 1.0, True
+        if self.has("clock-rate"):
+            for node in self.nodes:
+                node.clock.run_at(clock.draw_rate(self.rng))
+            for load in self.loads:
+                load.next_rate = clock.draw_rate(self.rng)
 
     def begin(self):
         """A fresh cluster needs all of its nodes once."""
