@@ -1,4 +1,4 @@
-/* Owns the reading of the msgpack subset that raft_fsm writes: unsigned integers, booleans, nil, bin and arrays.
+/* Owns the reading of the msgpack subset that raft_fsm writes: unsigned integers, nil, bin and arrays.
  * Never reads past the end, never trusts a declared length. */
 #include "raft_fsm/reader.h"
 
@@ -82,15 +82,6 @@ uint64_t fsm_reader_uint_max(struct reader *reader, uint64_t max)
         return 0;
     }
     return value;
-}
-
-bool fsm_reader_bool(struct reader *reader)
-{
-    uint64_t tag = take_number(reader, 1);
-    if (tag != 0xc2 && tag != 0xc3) {
-        fail(reader);
-    }
-    return tag == 0xc3;
 }
 
 struct proto_bytes fsm_reader_bytes(struct reader *reader, uint32_t size_max)

@@ -19,7 +19,6 @@ void fsm_reader_array_of(struct reader *reader, uint32_t count);
 uint64_t fsm_reader_uint(struct reader *reader);
 /* An unsigned integer that is at most `max`. */
 uint64_t fsm_reader_uint_max(struct reader *reader, uint64_t max);
-bool fsm_reader_bool(struct reader *reader);
 /* Bytes (bin) of at most `size_max`; they point into the input. */
 struct proto_bytes fsm_reader_bytes(struct reader *reader, uint32_t size_max);
 /* Take a nil if one is next. */
