@@ -205,7 +205,7 @@ void choose_request(struct input *input, const struct known *known, unsigned cli
     *ret_request = (struct proto_request){.kind = kind, .id = id};
     if (operation->sent_by == PROTO_SESSION) {
         uint64_t session_id = known->sessions[client];
-        ret_request->session_id = session_id == 0 ? 1 + input_byte(input) : session_id;
+        ret_request->session_id = session_id == 0 ? UINT64_C(1) + input_byte(input) : session_id;
         uint8_t behind = input_byte(input);
         ret_request->ack_floor = id > behind ? id - 1 - behind : 0;
     }

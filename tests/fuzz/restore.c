@@ -21,6 +21,7 @@ enum {
     SMALL_BLOCKS = 0x4, /* records span blocks */
     CUT = 0x8,          /* the last byte is missing */
     TRAILING = 0x10,    /* a byte follows */
+    LONGER = 0x20,      /* blocks say that they expand to a byte more */
     SMALL_BLOCK_BYTES = 61,
     OUT_BYTES_MAX = 64 * 1024 * 1024,
 };
@@ -81,7 +82,8 @@ static void records_of(struct proto_bytes bytes, bool own_end, struct proto_buff
     }
 }
 
-static void blocks_of(const struct proto_buffer *raw, size_t block_bytes, struct proto_buffer *stream)
+static void blocks_of(const struct proto_buffer *raw, size_t block_bytes, uint32_t longer,
+                      struct proto_buffer *stream)
 {
     uint8_t preamble[SNAPSHOT_PREAMBLE_BYTES] = SNAPSHOT_MAGIC;
     snapshot_put_u32(preamble + SNAPSHOT_MAGIC_BYTES, SNAPSHOT_VERSION);
@@ -94,9 +96,9 @@ static void blocks_of(const struct proto_buffer *raw, size_t block_bytes, struct
         char *packed = (char *)at + SNAPSHOT_BLOCK_HEAD_BYTES;
         int packed_bytes = LZ4_compress_default((const char *)raw->data + from, packed, (int)size, bound);
         LOCKSTEP_ASSERT(packed_bytes > 0);
-        snapshot_put_u32(at, (uint32_t)size);
+        snapshot_put_u32(at, (uint32_t)size + longer);
         snapshot_put_u32(at + 4, (uint32_t)packed_bytes);
-        snapshot_put_u64(at + 8, XXH3_64bits_withSeed(packed, (size_t)packed_bytes, size));
+        snapshot_put_u64(at + 8, XXH3_64bits_withSeed(packed, (size_t)packed_bytes, size + longer));
         stream->size += SNAPSHOT_BLOCK_HEAD_BYTES + (size_t)packed_bytes;
         from += size;
     }
@@ -111,7 +113,8 @@ static void stream_of(uint8_t flags, struct proto_bytes bytes, struct proto_buff
     struct proto_buffer raw;
     proto_buffer_init(&raw, OUT_BYTES_MAX);
     records_of(bytes, (flags & OWN_END) != 0, &raw);
-    blocks_of(&raw, (flags & SMALL_BLOCKS) != 0 ? SMALL_BLOCK_BYTES : SNAPSHOT_BLOCK_BYTES, stream);
+    size_t block_bytes = (flags & SMALL_BLOCKS) != 0 ? SMALL_BLOCK_BYTES : SNAPSHOT_BLOCK_BYTES;
+    blocks_of(&raw, block_bytes, (flags & LONGER) != 0 ? 1 : 0, stream);
     proto_buffer_done(&raw);
     stream->size -= (flags & CUT) != 0;
     if ((flags & TRAILING) != 0) {

@@ -101,7 +101,8 @@ static void fill_log(struct world *world)
         uint64_t index = log_last_index(world->log) + 1;
         if (how >= 0xe0 && index > log_first_index(world->log)) {
             world->term++;
-            index -= 1 + how % 2 > index - log_first_index(world->log) ? 1 : 1 + how % 2;
+            uint64_t back = UINT64_C(1) + how % 2;
+            index -= back > index - log_first_index(world->log) ? 1 : back;
             world->durable = world->durable >= index ? index - 1 : world->durable;
         }
         append(world, index, how % 16 == 15 ? 3000 : (size_t)(how % 16) * 7);
@@ -293,7 +294,7 @@ static void write_snapshot(struct world *world)
         memcpy(bytes + size, body.data, body.size);
         size += body.size;
         snapshot_trailer_encode(body.size, digest, bytes + size);
-        size += SNAPSHOT_TRAILER_BYTES - ((how & 0x8) != 0);
+        size += (size_t)SNAPSHOT_TRAILER_BYTES - ((how & 0x8) != 0 ? 1 : 0);
     } else if (body.size > 0) {
         memcpy(bytes + size, body.data, body.size);
         size += body.size;
