@@ -8,8 +8,6 @@
 #include "tests/sim/engine.h"
 
 enum {
-    BUSY_US_MIN = 5,
-    BUSY_US_MAX = 60,
     RESTART_US_MAX = 1500 * 1000,
     RATE_PPM_MAX = 25000, /* two clocks differ by twice as much: 5 % */
 };
@@ -448,7 +446,7 @@ void node_turn(struct sim_node *node)
     replica_tick(node->replica, now);
     core_turn(node->core, now);
     replica_flush(node->replica);
-    node->awake_us = sim->now_us + BUSY_US_MIN + sim_random(&sim->random_nodes, BUSY_US_MAX);
+    node->awake_us = sim->now_us + 1 + sim_random(&sim->random_nodes, sim->turn_max_us);
     oracle_turned(sim, node);
     if (node->leaving && core_drained(node->core)) {
         node_end(node, false);

@@ -201,6 +201,7 @@ struct sim {
     unsigned connections_count; /* places in use */
     uint64_t last_connection;
     unsigned clients_count;
+    unsigned turn_max_us; /* how long a node is busy with a turn, and does not look up: what comes meanwhile gathers */
     /* settings of all nodes, drawn */
     uint64_t snapshot_after_bytes, trailing_bytes, segment_bytes, cache_bytes;
     bool calm; /* the storm is over */

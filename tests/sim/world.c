@@ -223,6 +223,7 @@ static struct sim *create(const struct sim_options *options)
     sim->options.storm_ms = options->storm_ms != 0 ? options->storm_ms : storm_ms;
     sim->delay_min_us = 20 + (unsigned)sim_random(&settings, 200);
     sim->delay_max_us = sim->delay_min_us + (unsigned)sim_random(&settings, 1000);
+    sim->turn_max_us = 40U << sim_random(&settings, 5);
     sim->snapshot_after_bytes = 16 * 1024 + sim_random(&settings, 400 * 1024);
     sim->trailing_bytes = 4 * 1024 + sim_random(&settings, 60 * 1024);
     sim->segment_bytes = 64 * 1024 << sim_random(&settings, 3);
