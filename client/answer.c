@@ -181,9 +181,9 @@ static bool makes_sense(const struct lsc_core *core, const struct lsc_call *call
     case PROTO_SESSION_GET:
         return reply->body.session_list.count == 1;
     case PROTO_LOCK_ACQUIRE:
-        return reply->body.grant.token != 0;
+        return reply->body.grant.token != 0 && reply->body.grant.holds != 0;
     case PROTO_LOCK_EXTEND:
-        return reply->body.grant.token == call->request.body.lock_extend.token;
+        return reply->body.grant.token == call->request.body.lock_extend.token && reply->body.grant.holds != 0;
     default:
         return true;
     }

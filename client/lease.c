@@ -26,11 +26,13 @@ struct boot_time lease_clock_local(const struct lease_clock *clock, struct clust
     return lease_from(clock, clock->sent, span_ms);
 }
 
-/* What the cluster clock can show at most at local time `at`, by this clock's sample. */
+/* What the cluster clock can show at most at local time `at`, by this clock's sample. A time near the end of all numbers,
+ * which only a broken node shows, must not come out small: it would move deadlines that were told already. */
 static uint64_t shown_at_most(const struct lease_clock *clock, struct boot_time at)
 {
     uint64_t passed_ms = boot_until(clock->sent, at);
-    return clock->shown.ms + passed_ms + drift_of(passed_ms, clock->drift_ppm);
+    uint64_t more_ms = passed_ms + drift_of(passed_ms, clock->drift_ppm);
+    return clock->shown.ms > UINT64_MAX - more_ms ? UINT64_MAX : clock->shown.ms + more_ms;
 }
 
 void lease_clock_sample(struct lease_clock *clock, struct boot_time sent, struct cluster_time shown)

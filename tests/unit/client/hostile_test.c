@@ -233,6 +233,21 @@ static void changed_answers_break_nothing(void **state)
     }
 }
 
+/* It would make a grant that is known one of which nothing is. */
+static void a_grant_that_was_entered_no_times_is_no_answer(void **state)
+{
+    (void)state;
+    world_open_session(&world);
+    begin_acquire(0);
+    const struct world_request *acquire = world_expect(&world, PROTO_LOCK_ACQUIRE);
+    struct proto_reply reply = {.kind = PROTO_LOCK_ACQUIRE, .id = acquire->request.id, .time = {world_cluster_ms(&world)}};
+    reply.body.grant.token = 2;
+    reply.body.grant.deadline.ms = world_cluster_ms(&world) + 3000;
+    world_reply(&world, &reply);
+    assert_int_equal(done.count, 0);
+    assert_int_equal(world.closes, 1);
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
 
 int main(void)
@@ -246,6 +261,7 @@ int main(void)
         RULE(another_session_than_asked_for_is_no_resumption),
         RULE(deadlines_at_the_ends_of_time_do_not_overflow),
         RULE(a_heartbeat_of_zero_or_for_ever_is_bounded),
+        RULE(a_grant_that_was_entered_no_times_is_no_answer),
         RULE(random_bytes_break_nothing),
         RULE(changed_answers_break_nothing),
     };

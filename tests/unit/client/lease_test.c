@@ -50,6 +50,16 @@ static void a_late_sample_does_not_replace_a_good_one(void **state)
     assert_int_equal(clock.sent.ms, 60000);
 }
 
+/* A broken node's time, close to the end of all numbers, must not pass for an early one. */
+static void a_sample_that_overflows_is_no_better(void **state)
+{
+    (void)state;
+    struct lease_clock clock = {0};
+    lease_clock_sample(&clock, (struct boot_time){100}, (struct cluster_time){5000});
+    lease_clock_sample(&clock, (struct boot_time){50}, (struct cluster_time){UINT64_MAX - 10});
+    assert_int_equal(clock.shown.ms, 5000);
+}
+
 static void a_lease_shorter_than_its_margin_is_never_certain(void **state)
 {
     (void)state;
@@ -128,6 +138,7 @@ int main(void)
         cmocka_unit_test(a_deadline_counts_from_before_the_first_sending),
         cmocka_unit_test(drift_makes_a_deadline_earlier_in_proportion),
         cmocka_unit_test(a_late_sample_does_not_replace_a_good_one),
+        cmocka_unit_test(a_sample_that_overflows_is_no_better),
         cmocka_unit_test(a_lease_shorter_than_its_margin_is_never_certain),
         cmocka_unit_test(no_local_deadline_is_after_the_clusters),
         cmocka_unit_test(backoff_grows_to_its_bound_and_spreads),
