@@ -26,6 +26,7 @@ class Load:
         self.sanitizer = sanitizer_library(world.load)
         self.next_rate = 1.0 # of the next life: the load is told its rate when it starts
         self.expected = None
+        self.broken = False
         self.life = 0
         self.histories = []
         self.starting = None
@@ -90,4 +91,5 @@ class Load:
             self.start_soon()
         elif self.expected != "TERM" or code != 0:
             self.world.history.write("crash", owners=self.owners())
+            self.broken = True # it is a program of ours, that should not end: no other follows
             self.world.violation(f"the load {self.name} {describe(code)}", self.process.tail())

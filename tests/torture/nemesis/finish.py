@@ -43,12 +43,13 @@ def heal(world, storm):
         node.disk.faulty.clear()
         node.held.clear()
         node.process.resume()
-        if not node.process.runs():
+        if not node.process.runs() and not node.broken:
             node.start_soon()
     for load in world.loads:
         load.resume()
-    if not world.loop.wait(HEALED_S, lambda: all(process.process.runs() for process in world.nodes + world.loads)):
-        down = [process.name for process in world.nodes + world.loads if not process.process.runs()]
+    wanted = [process for process in world.nodes + world.loads if not process.broken]
+    if not world.loop.wait(HEALED_S, lambda: all(process.process.runs() for process in wanted)):
+        down = [process.name for process in wanted if not process.process.runs()]
         world.violation(f"{', '.join(down)} did not come back within {HEALED_S} s of the heal")
     if not world.loop.wait(HEALED_S, lambda: leader(world.nodes) is not None):
         world.violation(f"no leader within {HEALED_S} s of the heal", world.nodes[0].process.tail())
@@ -107,7 +108,7 @@ def look_at_logs(world):
     """What a sanitizer or an assertion says and the exit code did not."""
     for process in world.nodes + world.loads:
         line = process.process.reported()
-        if line is not None and not world.violations:
+        if line is not None:
             world.violation(f"{process.name} reported: {line}", process.process.tail())
 
 
@@ -149,6 +150,6 @@ def table(world, storm, counts, seconds):
     rows.append("faults: " + (", ".join(f"{name} {number}" for name, number in sorted(storm.drawn.items())) or "none"))
     events = ("node-ended", "kill", "terminate", "crash", "pause")
     rows.append("events: " + ", ".join(f"{name} {world.history.counts.get(name, 0)}" for name in events))
-    rows.append(f"violations: {len(world.violations)}")
-    rows += [f"  {what}" for what, _ in world.violations]
+    rows.append(f"violations: {sum(world.violations.values())}")
+    rows += [f"  {what}" + (f" ({number} times)" if number > 1 else "") for what, number in world.violations.items()]
     return "\n".join(rows), total

@@ -60,6 +60,7 @@ class Node:
         self.sent = set()
         self.disk_suspect = False
         self.starting = None
+        self.broken = False # ended in a way that is a violation, and that no restart can help
         self.overdue = None
         self.role_said = (0, False)
         self.role_offset = 0
@@ -78,7 +79,7 @@ class Node:
 
     def start(self):
         self.starting = None
-        if self.process.runs() or self.held or self.world.ending:
+        if self.process.runs() or self.held or self.broken or self.world.ending:
             return
         self.sent = set()
         # What the last process made of a faulty disk, this one finds; that explains nothing but its start.
@@ -129,8 +130,9 @@ class Node:
             self.overdue = None
         self.world.history.write("node-ended", node=self.number, code=code)
         if not self.explained(code):
+            self.broken = code not in RESTART_HELPS and code >= 0
             self.world.violation(f"node {self.number} {describe(code)}", self.process.tail())
-        if self.world.ending or self.held:
+        if self.world.ending or self.held or self.broken:
             return
         if self.sent or code in RESTART_HELPS or not self.disk.faulty:
             self.start_soon()

@@ -3,10 +3,10 @@ the window after it nothing is broken, so that every majority can work. All kind
 
 import random
 
-WINDOW_S = (1.5, 4.0)
-STORM_S = (2.0, 9.0)
+WINDOW_S = (1.5, 3.0)
+STORM_S = (2.0, 8.0)
 LONG_STORM_S = (9.0, 14.0)
-COUNTS = (1, 1, 2, 2, 2, 3, 3, 4)
+COUNTS = (1, 2, 2, 3, 3, 3, 4)
 
 
 class Storm:
@@ -44,7 +44,7 @@ class Storm:
         length = min(longest_s, self.rng.uniform(*(LONG_STORM_S if self.rng.random() < 0.15 else STORM_S)))
         starts = [0.0] + [self.rng.uniform(0, length / 2) for _ in range(self.rng.choice(COUNTS) - 1)]
         for begin in sorted(starts):
-            kind, seconds = self.draw(), self.rng.uniform(0.3, 1.0) * (length - begin)
+            kind, seconds = self.draw(), self.rng.uniform(0.4, 1.0) * (length - begin)
             self.world.loop.after(begin, lambda kind=kind, seconds=seconds: self.start(kind, seconds))
         self.world.loop.run_for(length)
         self.end_all()

@@ -13,7 +13,7 @@ from nemesis.nodes import Node, leader, settings
 from nemesis.process import sanitizer_library
 
 LEADER_S = 60
-VIOLATIONS_MAX = 20
+SHOWN_MAX = 2
 
 
 class World:
@@ -33,7 +33,7 @@ class World:
         self.rng_load = random.Random(f"{arguments.seed} load")
         self.sanitized = sanitizer_library(self.lockstepd) is not None
         self.settings = settings(self.rng, self.sanitized)
-        self.violations = []
+        self.violations = {} # how often each was seen
         self.faults_begun = 0
         self.lives = 0
         self.ending = False
@@ -53,8 +53,8 @@ class World:
     def violation(self, what, detail=""):
         """Something that must not be. It is said at once, and again at the end."""
         self.history.write("violation", what=what)
-        self.violations.append((what, detail))
-        if len(self.violations) <= VIOLATIONS_MAX:
+        self.violations[what] = self.violations.get(what, 0) + 1
+        if self.violations[what] <= SHOWN_MAX:
             print(f"VIOLATION: {what}\n{detail}", flush=True)
 
     def choose_clocks(self):
