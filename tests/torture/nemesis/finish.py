@@ -6,12 +6,14 @@ import signal
 import subprocess
 
 from nemesis.clients import LEAVE_S
+from nemesis.clock import PPM, RATE_HIGH, RATE_LOW
 from nemesis.nodes import TERM_S, leader
 
 HEALED_S = 60
 PROGRESS_S = 60
 FINAL_S = 60
-CALM_S = 5
+# A dead client's locks must be free by so long after their leases.
+MARGIN_S = 5
 
 GRANT = re.compile(rb':type :ok :f :acquire .*?:key "([^"]*)"')
 LINE = re.compile(rb":type :(\w+) :f :([\w-]+)")
@@ -71,7 +73,9 @@ def demand_progress(world):
     begun = world.loop.now()
     if not world.loop.wait(PROGRESS_S, all_granted):
         world.violation(f"only {len(granted)} of {world.keys} keys were granted within {PROGRESS_S} s of the heal")
-    world.loop.run_for(max(0.0, begun + CALM_S - world.loop.now()))
+    # So long that whatever dead clients had must have ended when it is read at the end.
+    calm = world.ttl_ms / 1000 / RATE_LOW + MARGIN_S + 1
+    world.loop.run_for(max(0.0, begun + calm - world.loop.now()))
 
 
 def leave(world):
@@ -116,7 +120,9 @@ def judge(world, histories, arguments):
     summary = os.path.join(world.directory, "summary.txt")
     svg = os.path.join(world.directory, "svg")
     os.makedirs(svg, exist_ok=True)
-    command = [world.judge, "--svg", svg, "--summary", summary] + histories
+    drift = (RATE_HIGH - 1) * PPM if world.has("clock-rate") else 0
+    command = [world.judge, "--svg", svg, "--summary", summary, "--margin-ms", str(MARGIN_S * 1000),
+               "--drift-ppm", str(round(drift) + 1000)] + histories
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=arguments.judge_seconds)
     print(done.stdout + done.stderr, end="", flush=True)
     if done.returncode != 0:
