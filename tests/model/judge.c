@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/assert.h"
+
 struct judge *judge_create(void)
 {
     return calloc(1, sizeof(struct judge));
@@ -15,6 +17,9 @@ struct judge *judge_create(void)
 
 void judge_free(struct judge *judge)
 {
+    for (unsigned i = 0; judge != NULL && i < judge->sessions_count; i++) {
+        free(judge->sessions[i].answers);
+    }
     free(judge);
 }
 
@@ -334,7 +339,10 @@ static const char *judge_open(struct judge *judge, const struct fsm_command *com
         if (reply->body.session.session_id <= judge->last_session) {
             return wrong(judge, "J3: a session id was used again");
         }
+        LOCKSTEP_ASSERT(judge->sessions_count < J_SESSIONS);
         session = &judge->sessions[judge->sessions_count++];
+        session->answers = calloc(J_ANSWERS, sizeof(*session->answers));
+        LOCKSTEP_ASSERT(session->answers != NULL);
         session->id = judge->last_session = reply->body.session.session_id;
         memcpy(session->digest, command->digest, PROTO_DIGEST_BYTES);
         for (unsigned i = 8; i-- > 0;) {

@@ -20,7 +20,7 @@ unsigned j_key(struct judge *judge, struct proto_bytes key)
 
 struct j_session *j_session(struct judge *judge, uint64_t id)
 {
-    for (unsigned i = 0; i < judge->sessions_count; i++) {
+    for (unsigned i = judge->sessions_count; i-- > 0;) { /* the latest are asked for most */
         if (judge->sessions[i].id == id) {
             return &judge->sessions[i];
         }
@@ -78,20 +78,13 @@ struct j_waiter *j_waiter(struct judge *judge, uint64_t session, uint64_t id)
 
 struct j_answer *j_answer(struct j_session *session, uint64_t id)
 {
-    for (unsigned i = 0; i < J_ANSWERS; i++) {
-        if (session->answers[i].id == id && id != 0) {
-            return &session->answers[i];
-        }
-    }
-    return NULL;
+    struct j_answer *answer = &session->answers[id % J_ANSWERS];
+    return answer->id == id && id != 0 ? answer : NULL;
 }
 
 void j_remember(struct j_session *session, uint64_t id, int kind, bool waiting, const struct proto_reply *reply)
 {
-    struct j_answer *answer = j_answer(session, id);
-    if (answer == NULL) {
-        answer = &session->answers[session->answers_next++ % J_ANSWERS];
-    }
+    struct j_answer *answer = &session->answers[id % J_ANSWERS];
     memset(answer, 0, sizeof *answer);
     answer->id = id;
     answer->kind = kind;

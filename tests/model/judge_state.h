@@ -1,4 +1,5 @@
-/* What the judge keeps: plain arrays, searched from end to end. Slow and easy to believe. */
+/* What the judge keeps: plain arrays, searched from end to end. Slow and easy to believe. Only a session's answers, of which
+ * there are many, have a place each: the state machine's window is never wider. */
 #ifndef LOCKSTEP_TESTS_MODEL_JUDGE_STATE_H
 #define LOCKSTEP_TESTS_MODEL_JUDGE_STATE_H
 
@@ -7,7 +8,7 @@
 
 #include "tests/model/judge.h"
 
-enum { J_SESSIONS = 4096, J_GRANTS = 512, J_WAITERS = 512, J_KEYS = 16, J_ANSWERS = 64, J_KEY_BYTES = 16 };
+enum { J_SESSIONS = 4096, J_GRANTS = 512, J_WAITERS = 512, J_KEYS = 16, J_ANSWERS = FSM_WINDOW_REPLIES_MAX, J_KEY_BYTES = 16 };
 
 struct j_answer {
     uint64_t id;
@@ -20,8 +21,7 @@ struct j_session {
     uint64_t id, ttl_ms, deadline_ms, delay_ms, proof, floor;
     uint8_t digest[PROTO_DIGEST_BYTES];
     bool ended;
-    struct j_answer answers[J_ANSWERS]; /* the latest ones: the generator repeats only those */
-    unsigned answers_next;
+    struct j_answer *answers; /* J_ANSWERS, by id */
 };
 
 struct j_grant {
