@@ -51,23 +51,25 @@ static const struct grant *latest_against(const struct latest *latest, const str
 static void reject_pair(struct report *report, const struct grant *a, const struct grant *b)
 {
     const struct op *const *ops = REPORT_OPS(a->op, b->op, a->release != NULL ? a->release : a->loss);
-    double together =
-        (double)((a->held_until < b->held_until ? a->held_until : b->held_until) - b->start) / 1e6;
+    int64_t until = a->held_until < b->held_until ? a->held_until : b->held_until;
+    double together = (double)(until - b->start) / 1e6;
+    struct finding *finding = NULL;
     if (facts_compatible(a->op, b->op)) {
-        report_add(report, RULE_ORDER, b->start, ops,
-                   "tokens %" PRIu64 " and %" PRIu64
-                   " are held together for %.3f ms, but their fences are %" PRIu64 " and %" PRIu64,
-                   a->op->token, b->op->token, together, a->op->fence, b->op->fence);
+        finding = report_add(report, RULE_ORDER, b->start, ops,
+                             "tokens %" PRIu64 " and %" PRIu64
+                             " are held together for %.3f ms, but their fences are %" PRIu64 " and %" PRIu64,
+                             a->op->token, b->op->token, together, a->op->fence, b->op->fence);
     } else if (a->op->mode == MODE_PERMITS && b->op->mode == MODE_PERMITS) {
-        report_add(report, RULE_PERMITS, b->start, ops,
-                   "tokens %" PRIu64 " and %" PRIu64 " are held together with the limits %" PRIu32
-                   " and %" PRIu32,
-                   a->op->token, b->op->token, a->op->limit, b->op->limit);
+        finding = report_add(report, RULE_PERMITS, b->start, ops,
+                             "tokens %" PRIu64 " and %" PRIu64 " are held together with the limits %" PRIu32
+                             " and %" PRIu32,
+                             a->op->token, b->op->token, a->op->limit, b->op->limit);
     } else {
-        report_add(report, RULE_EXCLUSION, b->start, ops,
-                   "tokens %" PRIu64 " and %" PRIu64 " are both certainly held for %.3f ms", a->op->token,
-                   b->op->token, together);
+        finding = report_add(report, RULE_EXCLUSION, b->start, ops,
+                             "tokens %" PRIu64 " and %" PRIu64 " are both certainly held for %.3f ms",
+                             a->op->token, b->op->token, together);
     }
+    report_lasts(finding, until);
 }
 
 static int by_start(const void *left, const void *right)

@@ -75,10 +75,12 @@ static void check_key(const struct facts *facts, uint32_t key, enum judge_rule r
         const struct grant *before = against(&ends, grant, end_of);
         report->judged[rule] += before != NULL && end_of(before) != LONG_AGO;
         if (before != NULL && grant->op->done < end_of(before)) {
-            report_add(report, rule, grant->op->done, REPORT_OPS(before->op, grant->op, before->release),
-                       "token %" PRIu64 " was granted %.3f ms before the end of token %" PRIu64 "'s lease %s",
-                       grant->op->token, (double)(end_of(before) - grant->op->done) / 1e6, before->op->token,
-                       rule == RULE_LEASE ? "by its TTL" : "by what its holder's library had said");
+            struct finding *finding = report_add(
+                report, rule, grant->op->done, REPORT_OPS(before->op, grant->op, before->release),
+                "token %" PRIu64 " was granted %.3f ms before the end of token %" PRIu64 "'s lease %s",
+                grant->op->token, (double)(end_of(before) - grant->op->done) / 1e6, before->op->token,
+                rule == RULE_LEASE ? "by its TTL" : "by what its holder's library had said");
+            report_lasts(finding, end_of(before));
         }
         ends_put(&ends, grant, end_of);
     }

@@ -15,6 +15,7 @@
 
 #define NEVER     INT64_MAX
 #define LONG_AGO  INT64_MIN
+#define TIME_MAX  (INT64_MAX / 4) /* of what a file may say, so that sums of a few do not overflow */
 #define NS_PER_MS ((int64_t)1000000)
 #define NS_PER_S  ((int64_t)1000000000)
 

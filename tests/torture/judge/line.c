@@ -75,7 +75,7 @@ static bool whole(const struct edn_node *node, uint64_t *ret)
 
 static bool signed_number(const struct edn_node *node, int64_t *ret)
 {
-    if (node->kind != EDN_INTEGER || node->magnitude > INT64_MAX) {
+    if (node->kind != EDN_INTEGER || node->magnitude > TIME_MAX) {
         return false;
     }
     *ret = node->negative ? -(int64_t)node->magnitude : (int64_t)node->magnitude;
@@ -85,7 +85,7 @@ static bool signed_number(const struct edn_node *node, int64_t *ret)
 /* Durations are kept small enough to be counted in nanoseconds and added to a time. */
 static bool duration(const struct edn_node *node, int64_t *ret)
 {
-    const int64_t ms_max = NEVER / NS_PER_MS / 4;
+    const int64_t ms_max = TIME_MAX / NS_PER_MS;
     if (!signed_number(node, ret)) {
         return false;
     }
@@ -243,8 +243,8 @@ static const struct {
     ROW(FIELD_SESSION, "session", ":session is a number from 0 to 2^64 - 1"),
     ROW(FIELD_TOKEN, "token", ":token is a number from 0 to 2^64 - 1"),
     ROW(FIELD_FENCE, "fence", ":fence is a number from 0 to 2^64 - 1"),
-    ROW(FIELD_CERTAIN_UNTIL, "certain-until", ":certain-until is a time in nanoseconds"),
-    ROW(FIELD_CERTAIN, "certain", ":certain is a time in nanoseconds"),
+    ROW(FIELD_CERTAIN_UNTIL, "certain-until", ":certain-until is a time in nanoseconds, below 2^61"),
+    ROW(FIELD_CERTAIN, "certain", ":certain is a time in nanoseconds, below 2^61"),
     ROW(FIELD_ERROR, "error", ":error is a keyword"),
     ROW(FIELD_REASON, "reason", ":reason is a keyword"),
     ROW(FIELD_CURRENT, "current", ":current is true or false"),
@@ -252,7 +252,7 @@ static const struct {
     ROW(FIELD_WAITERS, "waiters", ":waiters is a number"),
     ROW(FIELD_QUEUE, "queue", ":queue is a list of sessions"),
     ROW(FIELD_OWNERS, "owners", ":owners is a list of strings"),
-    ROW(FIELD_ASKED, "asked", ":asked is a time in nanoseconds"),
+    ROW(FIELD_ASKED, "asked", ":asked is a time in nanoseconds, below 2^61"),
 #undef ROW
 };
 

@@ -82,8 +82,8 @@ void lines_close(struct history *history)
 static bool read_time(struct history *history, struct source *source)
 {
     const struct edn_node *time = edn_get(source->edn, &source->edn->nodes[0], "time");
-    if (time == NULL || time->kind != EDN_INTEGER || time->magnitude > INT64_MAX) {
-        return fail(history, source, "a line needs :time, a whole number of nanoseconds", 1);
+    if (time == NULL || time->kind != EDN_INTEGER || time->magnitude > TIME_MAX) {
+        return fail(history, source, "a line needs :time, a whole number of nanoseconds below 2^61", 1);
     }
     int64_t value = time->negative ? -(int64_t)time->magnitude : (int64_t)time->magnitude;
     history->disordered += value < source->time;

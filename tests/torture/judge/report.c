@@ -37,15 +37,15 @@ uint64_t report_total(const struct report *report)
     return total;
 }
 
-void report_add(struct report *report, enum judge_rule rule, int64_t time, const struct op *const *ops,
-                const char *format, ...)
+struct finding *report_add(struct report *report, enum judge_rule rule, int64_t time,
+                           const struct op *const *ops, const char *format, ...)
 {
     report->counts[rule]++;
     if (report->counts[rule] > FINDINGS_PER_RULE_MAX) {
-        return;
+        return NULL;
     }
     struct finding *finding = &report->findings[report->findings_count++];
-    *finding = (struct finding){.rule = rule, .time = time};
+    *finding = (struct finding){.rule = rule, .time = time, .until = time};
     for (; ops[finding->ops_count] != NULL && finding->ops_count < FINDING_OPS_MAX; finding->ops_count++) {
         finding->ops[finding->ops_count] = *ops[finding->ops_count];
         if (finding->key == 0) {
@@ -56,6 +56,14 @@ void report_add(struct report *report, enum judge_rule rule, int64_t time, const
     va_start(arguments, format);
     (void)vsnprintf(finding->text, sizeof finding->text, format, arguments);
     va_end(arguments);
+    return finding;
+}
+
+void report_lasts(struct finding *finding, int64_t until)
+{
+    if (finding != NULL) {
+        finding->until = until;
+    }
 }
 
 static void print_line(const struct history *history, struct place place, FILE *out)

@@ -31,8 +31,9 @@ enum { FINDING_OPS_MAX = 4, FINDING_TEXT_BYTES = 400, FINDINGS_PER_RULE_MAX = 5 
 
 struct finding {
     enum judge_rule rule;
-    uint32_t key; /* 0: none */
-    int64_t time; /* where in the timeline */
+    uint32_t key;  /* 0: none */
+    int64_t time;  /* where in the timeline, */
+    int64_t until; /* and how long it lasts, if it does */
     char text[FINDING_TEXT_BYTES];
     struct op ops[FINDING_OPS_MAX];
     unsigned ops_count;
@@ -46,11 +47,14 @@ struct report {
     unsigned findings_count;
 };
 
-/* Add a finding about the operations in the list, which ends with NULL. */
-__attribute__((format(printf, 5, 6))) void report_add(struct report *report, enum judge_rule rule,
-                                                      int64_t time, const struct op *const *ops,
-                                                      const char *format, ...);
+/* Add a finding about the operations in the list, which ends with NULL. @return it, or NULL if there are enough of its rule. */
+__attribute__((format(printf, 5, 6))) struct finding *report_add(struct report *report, enum judge_rule rule,
+                                                                 int64_t time, const struct op *const *ops,
+                                                                 const char *format, ...);
 #define REPORT_OPS(...) ((const struct op *const[]){__VA_ARGS__, NULL})
+
+/* Say until when a finding lasts; NULL is fine. */
+void report_lasts(struct finding *finding, int64_t until);
 
 uint64_t report_total(const struct report *report);
 const char *report_rule_name(enum judge_rule rule);

@@ -37,7 +37,8 @@ struct picture {
     int64_t from, to;
     const struct op *rows[ROWS_MAX];
     size_t rows_count;
-    int bottom;
+    unsigned fault_rows;
+    int top, bottom; /* of the rows */
 };
 
 static double x_of(const struct picture *picture, int64_t time)
@@ -103,7 +104,7 @@ static void choose_window(struct picture *picture)
     const int64_t pad_min = 50 * NS_PER_MS;
     const struct finding *finding = picture->finding;
     int64_t from = finding->time;
-    int64_t to = finding->time;
+    int64_t to = finding->until;
     for (unsigned i = 0; i < finding->ops_count; i++) {
         const struct op *op = &finding->ops[i];
         int64_t begin = op->invoke == 0 ? finding->time : op->invoke;
@@ -192,34 +193,62 @@ static void draw_fault(const struct picture *picture, size_t index, unsigned num
     const char *name = name_of(history, op);
     double top = HEAD + (double)(number % FAULT_ROWS) * FAULT_ROW;
     bool band = op->f == OP_FAULT && strncmp(name, "start-", 6) == 0;
-    int64_t end = band ? stop_of(history, index) : op->done;
-    if (end < picture->from || op->done > picture->to) {
-        return;
-    }
     if (band) {
-        bar(picture, op->done, end, top, picture->bottom - top, "fault");
+        bar(picture, op->done, stop_of(history, index), top, picture->bottom - top, "fault");
     } else {
         double x = x_of(picture, op->done);
         (void)fprintf(picture->out,
                       "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%d\" class=\"instant\"/>\n", x, top, x,
                       picture->bottom);
     }
-    text_at(picture->out, x_of(picture, op->done) + 3, top + 11, "small", band ? name + 6 : name);
+    char label[LABEL_BYTES];
+    const struct seen *seen = op->seen == 0 ? NULL : &history->seen[op->seen - 1];
+    const char *owner =
+        seen == NULL || seen->queue == 0 ? "" : history->owners.texts[history->list[seen->queue_first]];
+    (void)snprintf(label, sizeof label, "%s%s%s%s", band ? name + 6 : name, owner[0] == '\0' ? "" : " ",
+                   owner, seen != NULL && seen->queue > 1 ? " …" : "");
+    text_at(picture->out, x_of(picture, op->done) + 3, top + 11, "small", label);
+}
+
+/* The next fault from `index` on that shows in the window; the number of operations if there is none. */
+static size_t next_fault(const struct picture *picture, size_t index)
+{
+    const struct history *history = picture->facts->history;
+    for (; index < history->ops_count; index++) {
+        const struct op *op = &history->ops[index];
+        bool shown = op->f == OP_FAULT || (op->f >= OP_CRASH && op->f <= OP_HEAL);
+        if (!shown || op->done > picture->to || strncmp(name_of(history, op), "stop-", 5) == 0) {
+            continue;
+        }
+        bool start = strncmp(name_of(history, op), "start-", 6) == 0;
+        if (op->done >= picture->from || (start && stop_of(history, index) >= picture->from)) {
+            break;
+        }
+    }
+    return index;
+}
+
+static unsigned count_faults(const struct picture *picture)
+{
+    unsigned count = 0;
+    for (size_t i = 0; count < FAULT_ROWS; i++, count++) {
+        i = next_fault(picture, i);
+        if (i >= picture->facts->history->ops_count) {
+            break;
+        }
+    }
+    return count;
 }
 
 static void draw_faults(const struct picture *picture)
 {
-    const struct history *history = picture->facts->history;
-    unsigned number = 0;
-    for (size_t i = 0; i < history->ops_count && number < FAULTS_MAX; i++) {
-        const struct op *op = &history->ops[i];
-        bool shown = op->f == OP_FAULT || (op->f >= OP_CRASH && op->f <= OP_HEAL);
-        bool stop = op->f == OP_FAULT && strncmp(name_of(history, op), "stop-", 5) == 0;
-        bool start = op->f == OP_FAULT && strncmp(name_of(history, op), "start-", 6) == 0;
-        if (shown && !stop && op->done <= picture->to && (start || op->done >= picture->from)) {
-            draw_fault(picture, i, number);
-            number += !start || stop_of(history, i) >= picture->from;
+    size_t i = 0;
+    for (unsigned number = 0; number < FAULTS_MAX; number++, i++) {
+        i = next_fault(picture, i);
+        if (i >= picture->facts->history->ops_count) {
+            break;
         }
+        draw_fault(picture, i, number);
     }
 }
 
@@ -247,8 +276,9 @@ static void draw_grant(const struct picture *picture, const struct op *op, doubl
     if (op->outcome != OUTCOME_OK || grant == NULL) {
         return;
     }
-    if (grant->promised != LONG_AGO && grant->promised > op->done) {
-        bar(picture, op->done, grant->promised, y + 4, ROW - 8, "promised");
+    int64_t promised = grant->promised < grant->ended ? grant->promised : grant->ended;
+    if (promised > op->done) {
+        bar(picture, op->done, promised, y + 4, ROW - 8, "promised");
     }
     if (grant->held_until > op->done) {
         bar(picture, op->done, grant->held_until, y + 4, ROW - 8, "held");
@@ -321,8 +351,31 @@ static void draw_axis(const struct picture *picture)
         text_at(picture->out, x_of(picture, time), y + 18, "small middle", label);
     }
     double x = x_of(picture, picture->finding->time);
+    if (picture->finding->until > picture->finding->time) {
+        bar(picture, picture->finding->time, picture->finding->until, picture->top,
+            picture->bottom - picture->top, "conflict");
+    }
     (void)fprintf(picture->out, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%.1f\" class=\"moment\"/>\n", x,
                   HEAD, x, y);
+}
+
+static void draw_legend(const struct picture *picture)
+{
+    static const char *const rows[][2] = {{"wait", "asked, not yet granted"},
+                                          {"held", "certainly held"},
+                                          {"promised", "promised by its library"},
+                                          {"release", "release asked for"},
+                                          {"lost", "lost"},
+                                          {"read", "read"},
+                                          {"fault", "fault"},
+                                          {"conflict", "violation"}};
+    double x = LEFT;
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        (void)fprintf(picture->out, "<rect x=\"%.1f\" y=\"%d\" width=\"14\" height=\"10\" class=\"%s\"/>\n",
+                      x, picture->bottom + 35, rows[i][0]);
+        text_at(picture->out, x + 18, picture->bottom + 44, "small", rows[i][1]);
+        x += 32 + 6.2 * (double)strlen(rows[i][1]);
+    }
 }
 
 static const char style[] =
@@ -331,14 +384,15 @@ static const char style[] =
     ".stripe{fill:#f5f6f8}.wait{fill:#cfd8e6}.held{fill:#2f6fb5}.promised{fill:#9cc3ea;fill-opacity:.35;stroke:#2f6fb5;"
     "stroke-dasharray:4 2}.read{fill:#6a9a4b}.release{fill:#222}.lost{fill:#c60}.fault{fill:#e8a33d;fill-opacity:.16;"
     "stroke:#e8a33d;stroke-opacity:.5}.instant{stroke:#e8a33d;stroke-dasharray:2 3}.axis{stroke:#888}"
-    ".moment{stroke:#d00;stroke-width:1.5}</style>\n";
+    ".conflict{fill:#d00;fill-opacity:.13}.moment{stroke:#d00;stroke-width:1.5}</style>\n";
 
 static void draw(struct picture *picture)
 {
     const struct finding *finding = picture->finding;
-    double top = HEAD + FAULT_ROWS * FAULT_ROW + 8;
     char title[LABEL_BYTES * 2];
-    picture->bottom = (int)top + (int)picture->rows_count * ROW + 6;
+    picture->fault_rows = count_faults(picture);
+    picture->top = HEAD + (int)picture->fault_rows * FAULT_ROW + 24;
+    picture->bottom = picture->top + (int)picture->rows_count * ROW + 6;
     int height = picture->bottom + 62;
     /* tidy: host because it is the name of the format, which nobody looks up */
     static const char format[] = "http://www.w3.org/2000/svg";
@@ -351,15 +405,12 @@ static void draw(struct picture *picture)
     text_at(picture->out, 10, 44, "said", finding->text);
     if (finding->key != 0) {
         (void)snprintf(title, sizeof title, "key %s", facts_key(picture->facts, finding->key));
-        text_at(picture->out, 10, top - 8, "said", title);
+        text_at(picture->out, 10, picture->top - 8, "said", title);
     }
-    draw_rows(picture, top);
+    draw_rows(picture, picture->top);
     draw_faults(picture);
     draw_axis(picture);
-    text_at(
-        picture->out, LEFT, picture->bottom + 44, "small",
-        "pale: asked, not yet granted    full: certainly held    outlined: promised by the holder's library    "
-        "black triangle: release asked for    orange triangle: lost    green: read    red line: the violation");
+    draw_legend(picture);
     (void)fputs("</svg>\n", picture->out);
 }
 
