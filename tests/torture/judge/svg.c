@@ -35,6 +35,8 @@ struct picture {
     const struct finding *finding;
     FILE *out;
     int64_t from, to;
+    const struct op **faults; /* all of the history's, and crashes, pauses and heals */
+    size_t faults_count;
     const struct op *rows[ROWS_MAX];
     size_t rows_count;
     unsigned fault_rows;
@@ -168,12 +170,18 @@ static void choose_rows(struct picture *picture)
 
 /* ---- faults ---- */
 
-static int64_t stop_of(const struct history *history, size_t start)
+static const char *name_of(const struct history *history, const struct op *op)
 {
-    const char *name = history->words.texts[history->ops[start].error] + strlen("start-");
-    for (size_t i = start + 1; i < history->ops_count; i++) {
-        const struct op *op = &history->ops[i];
-        const char *other = op->f == OP_FAULT ? history->words.texts[op->error] : "";
+    return op->f == OP_FAULT ? history->words.texts[op->error] : op_f_name((enum op_f)op->f);
+}
+
+static int64_t stop_of(const struct picture *picture, size_t start)
+{
+    const struct history *history = picture->facts->history;
+    const char *name = name_of(history, picture->faults[start]) + strlen("start-");
+    for (size_t i = start + 1; i < picture->faults_count; i++) {
+        const struct op *op = picture->faults[i];
+        const char *other = name_of(history, op);
         if (op->f == OP_HEAL || (strncmp(other, "stop-", 5) == 0 && strcmp(other + 5, name) == 0)) {
             return op->done;
         }
@@ -181,20 +189,15 @@ static int64_t stop_of(const struct history *history, size_t start)
     return NEVER;
 }
 
-static const char *name_of(const struct history *history, const struct op *op)
-{
-    return op->f == OP_FAULT ? history->words.texts[op->error] : op_f_name((enum op_f)op->f);
-}
-
 static void draw_fault(const struct picture *picture, size_t index, unsigned number)
 {
     const struct history *history = picture->facts->history;
-    const struct op *op = &history->ops[index];
+    const struct op *op = picture->faults[index];
     const char *name = name_of(history, op);
     double top = HEAD + (double)(number % FAULT_ROWS) * FAULT_ROW;
     bool band = op->f == OP_FAULT && strncmp(name, "start-", 6) == 0;
     if (band) {
-        bar(picture, op->done, stop_of(history, index), top, picture->bottom - top, "fault");
+        bar(picture, op->done, stop_of(picture, index), top, picture->bottom - top, "fault");
     } else {
         double x = x_of(picture, op->done);
         (void)fprintf(picture->out,
@@ -210,18 +213,17 @@ static void draw_fault(const struct picture *picture, size_t index, unsigned num
     text_at(picture->out, x_of(picture, op->done) + 3, top + 11, "small", label);
 }
 
-/* The next fault from `index` on that shows in the window; the number of operations if there is none. */
+/* The next fault from `index` on that shows in the window; the number of faults if there is none. */
 static size_t next_fault(const struct picture *picture, size_t index)
 {
-    const struct history *history = picture->facts->history;
-    for (; index < history->ops_count; index++) {
-        const struct op *op = &history->ops[index];
-        bool shown = op->f == OP_FAULT || (op->f >= OP_CRASH && op->f <= OP_HEAL);
-        if (!shown || op->done > picture->to || strncmp(name_of(history, op), "stop-", 5) == 0) {
+    for (; index < picture->faults_count; index++) {
+        const struct op *op = picture->faults[index];
+        const char *name = name_of(picture->facts->history, op);
+        if (op->done > picture->to || strncmp(name, "stop-", 5) == 0) {
             continue;
         }
-        bool start = strncmp(name_of(history, op), "start-", 6) == 0;
-        if (op->done >= picture->from || (start && stop_of(history, index) >= picture->from)) {
+        bool start = strncmp(name, "start-", 6) == 0;
+        if (op->done >= picture->from || (start && stop_of(picture, index) >= picture->from)) {
             break;
         }
     }
@@ -233,7 +235,7 @@ static unsigned count_faults(const struct picture *picture)
     unsigned count = 0;
     for (size_t i = 0; count < FAULT_ROWS; i++, count++) {
         i = next_fault(picture, i);
-        if (i >= picture->facts->history->ops_count) {
+        if (i >= picture->faults_count) {
             break;
         }
     }
@@ -245,7 +247,7 @@ static void draw_faults(const struct picture *picture)
     size_t i = 0;
     for (unsigned number = 0; number < FAULTS_MAX; number++, i++) {
         i = next_fault(picture, i);
-        if (i >= picture->facts->history->ops_count) {
+        if (i >= picture->faults_count) {
             break;
         }
         draw_fault(picture, i, number);
@@ -309,7 +311,10 @@ static void draw_read(const struct picture *picture, const struct op *op, double
                        seen->holders, history->list[seen->holders_first + 1], seen->holders > 1 ? " …" : "",
                        seen->waiters);
     }
-    text_at(picture->out, x_of(picture, op->done) + 4, y + 16, "small", text);
+    enum { TEXT_WIDTH = 170 };
+    bool left = x_of(picture, op->done) > WIDTH - TEXT_WIDTH;
+    double x = left ? x_of(picture, op->invoke) - 4 : x_of(picture, op->done) + 4;
+    text_at(picture->out, x, y + 16, left ? "small end" : "small", text);
 }
 
 static void draw_rows(const struct picture *picture, double top)
@@ -380,7 +385,7 @@ static void draw_legend(const struct picture *picture)
 
 static const char style[] =
     "<style>text{font-family:sans-serif;fill:#222}.title{font-size:16px;font-weight:bold}.said{font-size:13px}"
-    ".label{font-size:12px}.red{fill:#c00;font-weight:bold}.small{font-size:10.5px;fill:#555}.middle{text-anchor:middle}"
+    ".label{font-size:12px}.red{fill:#c00;font-weight:bold}.small{font-size:10.5px;fill:#555}.middle{text-anchor:middle}.end{text-anchor:end}"
     ".stripe{fill:#f5f6f8}.wait{fill:#cfd8e6}.held{fill:#2f6fb5}.promised{fill:#9cc3ea;fill-opacity:.35;stroke:#2f6fb5;"
     "stroke-dasharray:4 2}.read{fill:#6a9a4b}.release{fill:#222}.lost{fill:#c60}.fault{fill:#e8a33d;fill-opacity:.16;"
     "stroke:#e8a33d;stroke-opacity:.5}.instant{stroke:#e8a33d;stroke-dasharray:2 3}.axis{stroke:#888}"
@@ -430,12 +435,23 @@ static void plain(char *name)
     }
 }
 
-static bool write_one(const char *directory, const struct facts *facts, const struct finding *finding,
-                      unsigned number)
+static size_t collect_faults(const struct history *history, const struct op **faults)
 {
+    size_t count = 0;
+    for (size_t i = 0; i < history->ops_count; i++) {
+        if (history->ops[i].f >= OP_CRASH) {
+            faults[count++] = &history->ops[i];
+        }
+    }
+    return count;
+}
+
+static bool write_one(const char *directory, struct picture *picture, unsigned number)
+{
+    const struct finding *finding = picture->finding;
     char key[LABEL_BYTES];
     char path[PATH_BYTES];
-    (void)snprintf(key, sizeof key, "%.80s", facts_key(facts, finding->key));
+    (void)snprintf(key, sizeof key, "%.80s", facts_key(picture->facts, finding->key));
     plain(key);
     int bytes = snprintf(path, sizeof path, "%s/%02u-%s%s%s.svg", directory, number,
                          report_rule_name(finding->rule), key[0] == '\0' ? "" : "-", key);
@@ -443,14 +459,14 @@ static bool write_one(const char *directory, const struct facts *facts, const st
         errno = ENAMETOOLONG;
         return complain(directory);
     }
-    struct picture picture = {.facts = facts, .finding = finding, .out = fopen(path, "w")};
-    if (picture.out == NULL) {
+    picture->out = fopen(path, "w");
+    if (picture->out == NULL) {
         return complain(path);
     }
-    choose_window(&picture);
-    choose_rows(&picture);
-    draw(&picture);
-    return fclose(picture.out) == 0 || complain(path);
+    choose_window(picture);
+    choose_rows(picture);
+    draw(picture);
+    return fclose(picture->out) == 0 || complain(path);
 }
 
 bool svg_write_all(const char *directory, const struct facts *facts, const struct report *report)
@@ -459,10 +475,14 @@ bool svg_write_all(const char *directory, const struct facts *facts, const struc
     if (mkdir(directory, DIRECTORY_MODE) != 0 && errno != EEXIST) {
         return complain(directory);
     }
-    for (unsigned i = 0; i < report->findings_count; i++) {
-        if (!write_one(directory, facts, &report->findings[i], i + 1)) {
-            return false;
-        }
+    const struct op **faults = judge_allocate(facts->history->ops_count, sizeof *faults);
+    size_t faults_count = collect_faults(facts->history, faults);
+    bool good = true;
+    for (unsigned i = 0; i < report->findings_count && good; i++) {
+        struct picture picture = {
+            .facts = facts, .finding = &report->findings[i], .faults = faults, .faults_count = faults_count};
+        good = write_one(directory, &picture, i + 1);
     }
-    return true;
+    free(faults);
+    return good;
 }
