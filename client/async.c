@@ -235,14 +235,14 @@ int lockstep_async_create(struct uv_loop_s *loop, const struct lockstep_options 
     return result_set(LOCKSTEP_OK, "%s", "");
 }
 
-static void on_closed(void *ctx)
+static void on_closed(void *ctx, int result)
 {
     struct lockstep_async *async = ctx;
     lockstep_done_cb cb = async->closed;
     void *arg = async->closed_arg;
     free(async);
     if (cb != NULL) {
-        cb(arg, LOCKSTEP_OK);
+        cb(arg, result);
     }
 }
 

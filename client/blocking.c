@@ -47,9 +47,10 @@ static int start_thread(struct lockstep_client *client)
     return error == 0 ? LOCKSTEP_OK : result_set(LOCKSTEP_SYSTEM, "pthread_create: %s", strerror(error));
 }
 
-static void on_closed(void *ctx)
+static void on_closed(void *ctx, int result)
 {
-    (void)ctx; /* the loop has nothing left and ends; lockstep_client_free() waits for its thread */
+    (void)result; /* lockstep_client_free() has nobody to tell */
+    (void)ctx;    /* the loop has nothing left and ends; lockstep_client_free() waits for its thread */
 }
 
 /* Without a thread: what was opened is closed by running the loop here. */

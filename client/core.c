@@ -250,7 +250,7 @@ void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_sessi
     bool session = core->session.state == SESSION_OPEN || core->session.opener != NULL;
     bool gives_back = core->calls_count > 0 && core->route.state == ROUTE_READY;
     if (keep_session ? !gives_back : !session) {
-        lsc_closed(core, LOCKSTEP_OK);
+        lsc_closed(core, core->calls_count > 0 ? LOCKSTEP_UNKNOWN : LOCKSTEP_OK);
         return;
     }
     uint64_t wait_ms = core->config.request_timeout_ms < CLOSE_MS_MAX ? core->config.request_timeout_ms : CLOSE_MS_MAX;

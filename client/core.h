@@ -118,8 +118,8 @@ struct lsc_call *lsc_ask(struct lsc_core *core, struct boot_time now, const stru
                          lsc_done_cb done);
 
 /* Come to an end: calls end with LOCKSTEP_CLOSED, holds are not held any more, the session is closed at the cluster unless
- * `keep_session` (then only what was released before is seen to). `done` runs when that is answered, or after its time; then only lsc_hold_free() and lsc_core_free() may
- * be called. */
+ * `keep_session` (then only what was released before is seen to). `done` runs when that is answered (LOCKSTEP_OK: nothing is left
+ * to be done at the cluster), or after its time (LOCKSTEP_UNKNOWN); then only lsc_hold_free() and lsc_core_free() may be called. */
 void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_session, void *user, lsc_done_cb done);
 
 /* ---- facts ---- */

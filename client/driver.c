@@ -275,12 +275,13 @@ static void close_handles(struct driver *driver)
 /* Everything that the loop knew of is gone: tell the owner and let go. Mutex held, and released within. */
 static void finish(struct driver *driver)
 {
-    void (*closed)(void *ctx) = driver->closed;
+    void (*closed)(void *ctx, int result) = driver->closed;
     void *ctx = driver->closed_ctx;
+    int result = driver->close_result;
     driver->closed = NULL;
     (void)pthread_mutex_unlock(&driver->mutex);
     driver_unref(driver);
-    closed(ctx);
+    closed(ctx, result);
 }
 
 void driver_turn(struct driver *driver)
@@ -412,11 +413,11 @@ void driver_unref(struct driver *driver)
 static void on_core_closed(void *user, const struct lsc_outcome *outcome)
 {
     struct driver *driver = user;
-    (void)outcome; /* closed, or not reached in time: there is nobody left to do anything about it */
+    driver->close_result = outcome->result;
     driver->core_closed = true;
 }
 
-void driver_close(struct driver *driver, bool keep_session, void (*closed)(void *ctx), void *ctx)
+void driver_close(struct driver *driver, bool keep_session, void (*closed)(void *ctx, int result), void *ctx)
 {
     driver->closed = closed;
     driver->closed_ctx = ctx;

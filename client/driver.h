@@ -72,8 +72,9 @@ struct driver {
     char session_lost_detail[256];
 
     bool core_closed;
+    int close_result;
     bool closing_handles;
-    void (*closed)(void *ctx); /* the last handle is closed; on the loop's thread */
+    void (*closed)(void *ctx, int result); /* the last handle is closed; on the loop's thread */
     void *closed_ctx;
 };
 
@@ -99,8 +100,9 @@ void driver_unqueue(struct driver *driver, struct driver_event *event);
 bool driver_watch(struct driver *driver, struct driver_watch *watch, struct lockstep_cancel *cancel);
 void driver_unwatch(struct driver *driver, struct driver_watch *watch);
 
-/* Close the core, then the handles; then `closed` runs. Any thread, mutex held. */
-void driver_close(struct driver *driver, bool keep_session, void (*closed)(void *ctx), void *ctx);
+/* Close the core, then the handles; then `closed` runs, with what became of the session (core.h, lsc_core_close()). Any thread,
+ * mutex held. */
+void driver_close(struct driver *driver, bool keep_session, void (*closed)(void *ctx, int result), void *ctx);
 
 /* ---- lock.c's side of it: what the public handle is in both flavours ---- */
 

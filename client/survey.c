@@ -102,8 +102,9 @@ static bool has_answered(const struct survey *survey, uint64_t node_id)
 
 static void probe_begin(struct survey *survey, const char *address);
 
-static void on_probe_closed(void *ctx)
+static void on_probe_closed(void *ctx, int result)
 {
+    (void)result; /* a probe has no session */
     struct survey *survey = ((struct probe *)ctx)->survey;
     survey->under_way--;
     if (survey->under_way > 0) {

@@ -623,10 +623,13 @@ typedef void (*lockstep_fence_cb)(void *arg, int result, uint64_t current);
 LOCKSTEP_EXPORT int lockstep_async_create(struct uv_loop_s *loop, const struct lockstep_options *options,
                                           struct lockstep_async **ret_async);
 /** End it: close the session (bounded as in lockstep_client_free()), end what is under way with LOCKSTEP_CLOSED, free
- * everything, then call `cb` (may be NULL) as the last thing. Locks that still exist are not held any more and stay to be freed.
+ * everything, then call `cb` (may be NULL) as the last thing, with LOCKSTEP_OK if the session and all that it held and waited for
+ * is gone, or there was none; with another result (LOCKSTEP_UNKNOWN: no answer in time) if that is not known, and the session
+ * lives until its deadline at the latest. Locks that still exist are not held any more and stay to be freed.
  * Nothing else may be called on the object afterwards. */
 LOCKSTEP_EXPORT void lockstep_async_close(struct lockstep_async *async, lockstep_done_cb cb, void *arg);
-/** As lockstep_async_close(), but the session and its locks live on until their deadline. */
+/** As lockstep_async_close(), but the session and its locks live on until their deadline. LOCKSTEP_OK: what was freed or
+ * released before was answered. */
 LOCKSTEP_EXPORT void lockstep_async_detach(struct lockstep_async *async, lockstep_done_cb cb, void *arg);
 
 /** As lockstep_session_open(). */

@@ -93,6 +93,33 @@ static void close_and_run(struct lockstep_async *async)
     assert_int_equal(closed.count, 1);
 }
 
+/* Found by a torture run: "ok" was said of sessions that lived on. */
+static void a_close_says_whether_the_session_is_gone(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct seen acquired = {0};
+    struct seen closed = {0};
+    acquire(async, "kept", 0, &acquired);
+    run_until(&acquired);
+    fake_node_set_silent(node, true);
+    lockstep_async_close(async, on_done, &closed);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(closed.result, LOCKSTEP_UNKNOWN);
+    lockstep_lock_free(acquired.lock);
+    fake_node_set_silent(node, false);
+
+    struct seen again = {0};
+    struct seen closed_well = {0};
+    async = create(fake_node_endpoint(node));
+    acquire(async, "other", 0, &again);
+    run_until(&again);
+    lockstep_async_close(async, on_done, &closed_well);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(closed_well.result, LOCKSTEP_OK);
+    lockstep_lock_free(again.lock);
+}
+
 static void a_lock_is_acquired_extended_released(void **state)
 {
     (void)state;
@@ -235,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE(a_lock_is_acquired_extended_released),
+        RULE(a_close_says_whether_the_session_is_gone),
         RULE(closing_ends_what_is_under_way),
         RULE(one_that_was_never_used_closes),
         RULE(one_that_is_connecting_closes),
