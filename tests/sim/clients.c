@@ -303,11 +303,10 @@ static bool others_are_gone(const struct client *client)
 
 static void finish_turn(struct client *client)
 {
-    if (client->sweeps && client->swept == 0 && !let_go_of_all(client)) {
-        return;
+    if (!client->empty) {
+        client->empty = let_go_of_all(client);
     }
-    bool done = client->sweeps ? others_are_gone(client) && work_sweep(client) : let_go_of_all(client);
-    if (done) {
+    if (client->empty && (!client->sweeps || (others_are_gone(client) && work_sweep(client)))) {
         leave(client);
     }
 }

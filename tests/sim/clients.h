@@ -67,7 +67,9 @@ struct client {
     uint64_t session_closing;
     unsigned lives;
     unsigned admin_left;
-    bool progressed, sweeps;
+    bool progressed;
+    bool sweeps; /* the one that takes away what is left on keys, in the end */
+    bool empty;  /* it has nothing any more, in the end */
     unsigned swept;
     /* drawn */
     unsigned slots_count;
