@@ -38,8 +38,8 @@ static int look(struct lockstep_client *client, const char *key, uint64_t until_
             return LOCKSTEP_OK;
         }
         lockstep_lock_status_free(status);
-        (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L},
-                        NULL); /* between two looks, nobody tells us */
+        /* tidy: nanosleep because nobody tells when a dead client's lease ends: it is looked at again. */
+        (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
     }
 }
 
