@@ -5,11 +5,12 @@
  * completion of a :status that showed it:
  *
  *   Q1  by name: :queue holds a session, its owner has exactly one acquire of the key that can be waiting then, and
- *       that is A;
+ *       that is A. If A was granted, it is in that session; if not, its owner has no other that is known;
  *   Q2  by number: :waiters is as large as the number of all acquires of the key that can be waiting then, A among them.
  *
  * An acquire can be waiting at a read if it was invoked before the read completed, does not ask with :wait-ms 0, and had not completed
- * before the read was asked for; one with an unknown outcome, or without a completion, can wait for ever after.
+ * before the read was asked for; one with an unknown outcome, without a completion, or cancelled, until its owner's next close
+ * has said ok (facts_wait_ends), else for ever after.
  *
  *   Q3  A was known to wait before B was asked for, and both were granted: A's token is the smaller one, whatever the modes.
  *   Q4  A was known to wait before B was asked for, and ended as TIMED_OUT: it waited until its invocation plus its wait
@@ -25,6 +26,7 @@ enum { RATE_PART = 20 }; /* a client's clock may be faster by a twentieth when i
 
 struct waiting {
     const struct op *op;
+    int64_t ends;  /* when it can not be waiting any more; NEVER */
     int64_t known; /* completion of the first read that showed it; NEVER */
 };
 
@@ -33,7 +35,7 @@ struct queue {
     struct report *report;
     struct waiting *all; /* acquires of one key that wait, in order of invocation */
     size_t all_count, all_room;
-    size_t *open; /* indexes of those that can be waiting and will complete */
+    size_t *open; /* indexes of those that can be waiting and will end */
     size_t open_count, open_room;
     uint64_t lost_count; /* those that can wait for ever */
     struct numbers lost; /* their owners: how many */
@@ -45,8 +47,8 @@ static void enter(struct queue *queue, const struct op *op)
         return;
     }
     queue->all = judge_grow(queue->all, queue->all_count, &queue->all_room, sizeof *queue->all);
-    queue->all[queue->all_count++] = (struct waiting){op, NEVER};
-    if (op->outcome == OUTCOME_OPEN || op->outcome == OUTCOME_INFO) {
+    queue->all[queue->all_count++] = (struct waiting){op, facts_wait_ends(queue->facts, op), NEVER};
+    if (queue->all[queue->all_count - 1].ends == NEVER) {
         queue->lost_count++;
         numbers_put(&queue->lost, op->owner, numbers_get(&queue->lost, op->owner) + 1);
     } else {
@@ -60,7 +62,7 @@ static void leave(struct queue *queue, int64_t asked)
 {
     size_t kept = 0;
     for (size_t i = 0; i < queue->open_count; i++) {
-        if (queue->all[queue->open[i]].op->done >= asked) {
+        if (queue->all[queue->open[i]].ends >= asked) {
             queue->open[kept++] = queue->open[i];
         }
     }
@@ -69,7 +71,7 @@ static void leave(struct queue *queue, int64_t asked)
 
 static bool can_wait(const struct waiting *waiting, const struct op *read)
 {
-    return waiting->op->invoke <= read->done && waiting->op->done >= read->invoke;
+    return waiting->op->invoke <= read->done && waiting->ends >= read->invoke;
 }
 
 static void known_from(struct waiting *waiting, int64_t done)
@@ -95,7 +97,10 @@ static struct waiting *named(struct queue *queue, uint64_t id, const struct op *
             found = waiting;
         }
     }
-    return found;
+    bool in_session = found != NULL &&
+                      (found->op->outcome == OUTCOME_OK ? found->op->session == id
+                                                        : queue->facts->owners[session->owner].sessions == 1);
+    return in_session ? found : NULL;
 }
 
 /* Q1, Q5 */

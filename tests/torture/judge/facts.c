@@ -2,7 +2,7 @@
 #include "facts.h"
 
 #include <stdlib.h>
-#include <string.h>
+#include <strings.h>
 
 enum { PPM = 1000000 };
 
@@ -34,7 +34,7 @@ const char *facts_word(const struct facts *facts, uint32_t word)
 
 bool facts_word_is(const struct facts *facts, uint32_t word, const char *text)
 {
-    return strcmp(facts_word(facts, word), text) == 0;
+    return strcasecmp(facts_word(facts, word), text) == 0;
 }
 
 bool facts_compatible(const struct op *left, const struct op *right)
@@ -94,8 +94,9 @@ static struct session *session_of(struct facts *facts, const struct op *op)
         numbers_put(&facts->sessions_by_id, op->session, index);
     }
     struct session *session = &facts->sessions[index - 1];
-    if (session->owner == 0) {
+    if (session->owner == 0 && op->owner != 0) {
         session->owner = op->owner;
+        facts->owners[op->owner].sessions++;
     }
     return session;
 }
@@ -196,6 +197,49 @@ static void read_sessions(struct facts *facts)
             note_owner(facts, op);
         }
     }
+}
+
+static bool ends_waits(const struct op *op)
+{
+    return op->f == OP_CLOSE && op->outcome == OUTCOME_OK && op->session != 0;
+}
+
+static void index_closes(struct facts *facts)
+{
+    const struct history *history = facts->history;
+    facts->close_begin = judge_allocate(history->owners.count + 2, sizeof *facts->close_begin);
+    for (size_t i = 0; i < history->ops_count; i++) {
+        facts->close_begin[history->ops[i].owner + 2] += ends_waits(&history->ops[i]);
+    }
+    for (uint32_t owner = 2; owner < history->owners.count + 2; owner++) {
+        facts->close_begin[owner] += facts->close_begin[owner - 1];
+    }
+    facts->closes = judge_allocate(facts->close_begin[history->owners.count + 1], sizeof *facts->closes);
+    for (size_t i = 0; i < history->ops_count; i++) {
+        const struct op *op = &history->ops[i];
+        if (ends_waits(op)) {
+            facts->closes[facts->close_begin[op->owner + 1]++] = op;
+        }
+    }
+}
+
+int64_t facts_wait_ends(const struct facts *facts, const struct op *acquire)
+{
+    bool cancelled = facts_word_is(facts, acquire->error, "CANCELLED");
+    if (acquire->outcome == OUTCOME_OK || (acquire->outcome == OUTCOME_FAIL && !cancelled)) {
+        return acquire->done;
+    }
+    uint32_t low = facts->close_begin[acquire->owner];
+    uint32_t end = facts->close_begin[acquire->owner + 1];
+    for (uint32_t high = end; low < high;) {
+        uint32_t middle = low + (high - low) / 2;
+        if (facts->closes[middle]->invoke > acquire->invoke) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low < end ? facts->closes[low]->done : NEVER;
 }
 
 /* ---- grants ---- */
@@ -356,6 +400,7 @@ void facts_init(struct facts *facts, const struct history *history, const struct
     numbers_init(&facts->sessions_by_id);
     index_keys(facts);
     read_sessions(facts);
+    index_closes(facts);
     read_grants(facts);
     read_fates(facts);
     shorten_promises(facts);
@@ -370,6 +415,8 @@ void facts_done(struct facts *facts)
     free(facts->grant_begin);
     free(facts->sessions);
     free(facts->owners);
+    free(facts->closes);
+    free(facts->close_begin);
     numbers_done(&facts->tokens);
     numbers_done(&facts->sessions_by_id);
 }

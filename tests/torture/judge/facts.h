@@ -59,6 +59,7 @@ struct owner {
     int64_t crashed;        /* NEVER */
     int64_t paused;         /* since then, and never resumed; NEVER */
     int64_t last_line;      /* of any operation of it */
+    uint32_t sessions;      /* how many of its are known */
     int64_t last_effect;    /* the last invocation of something that has an effect */
     const struct op *close; /* its last */
 };
@@ -79,6 +80,9 @@ struct facts {
     size_t sessions_count, sessions_room;
     struct numbers sessions_by_id; /* index plus 1 */
     struct owner *owners;
+    /* Closes that said ok, of sessions, by owner and in order of invocation: closes[close_begin[o] .. close_begin[o + 1]). */
+    const struct op **closes;
+    uint32_t *close_begin;
     int64_t heal; /* the last; NEVER: none */
     bool has_final;
     int64_t ttl_max_ns;
@@ -97,11 +101,17 @@ bool facts_compatible(const struct op *left, const struct op *right);
  * leases have run out, with the margin. NEVER if that is not known. */
 int64_t facts_gone(const struct facts *facts, uint32_t owner);
 
+/* When an acquire can not be waiting any more: its completion. If nobody knows its outcome, or its client cancelled it (the library
+ * says CANCELLED at once and takes the wait back in the background): that of a close that its owner asked for later, which
+ * ended the session that it was sent in; else NEVER. */
+int64_t facts_wait_ends(const struct facts *facts, const struct op *acquire);
+
 /* What a lease of `ttl_ms` lasts for certain, by the history's clock. */
 int64_t facts_lease_ns(const struct facts *facts, int64_t ttl_ms);
 
 const char *facts_key(const struct facts *facts, uint32_t key);
 const char *facts_word(const struct facts *facts, uint32_t word);
+/* Whatever its case. */
 bool facts_word_is(const struct facts *facts, uint32_t word, const char *text);
 
 #endif
