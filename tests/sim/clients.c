@@ -23,6 +23,7 @@ enum {
     LIFE_US_MAX = 8 * 1000 * 1000,
     REST_US_MAX = 300 * 1000,
     CLOSE_MS_MAX = 2000,
+    SWEEP_POLL_US = 5000,
     ADMIN_MAX = 2,
 };
 
@@ -128,7 +129,7 @@ static void start(struct client *client)
         .drift_ppm = client->drift_ppm,
         .lost_lead_ms = LSC_LEAD_AUTO,
     };
-    client->adopted = client->old_session != 0 && !sim->clients->finishing;
+    client->adopted = client->old_session != 0 && !sim->clients->calm;
     if (client->adopted) {
         config.adopt_session_id = client->old_session;
         memcpy(config.adopt_secret, client->old_secret, sizeof(config.adopt_secret));
@@ -139,6 +140,7 @@ static void start(struct client *client)
     client->lost_session = client->silent = client->keep_session = false;
     client->session_known = 0;
     client->close_us = sim->now_us + LIFE_US_MIN + sim_random(&sim->random_clients, LIFE_US_MAX);
+    client->close_us = sim->clients->calm ? SIM_NEVER : client->close_us;
     memset(client->sender, 0, sizeof(*client->sender));
     client->core = lsc_core_create(&config, &output, client_now(client));
     LOCKSTEP_ASSERT(client->core != NULL);
@@ -201,7 +203,7 @@ static void on_closed(void *user, const struct lsc_outcome *outcome)
 static void leave(struct client *client)
 {
     struct sim *sim = client->sim;
-    client->keep_session = !sim->clients->finishing && !client->lost_session && sim_chance(&sim->random_clients, 3);
+    client->keep_session = !sim->clients->calm && !client->lost_session && sim_chance(&sim->random_clients, 3);
     client->session_closing = lsc_session_id(client->core);
     client->close_due = boot_after(client_now(client), CLOSE_MS_MAX);
     if (client->keep_session) {
@@ -331,6 +333,29 @@ static void act(struct client *client)
     }
 }
 
+/* In the end: when there is something to give back, or nothing left to wait for. */
+static uint64_t find_due_finishing(const struct client *client)
+{
+    const struct sim *sim = client->sim;
+    uint64_t due = SIM_NEVER;
+    bool busy = false;
+    if (client->empty) {
+        const struct slot *slot = &client->slots[0];
+        uint64_t poll_us = slot->state == SLOT_CALL ? SIM_NEVER : sim->now_us + SWEEP_POLL_US;
+        return slot->hold.hold != NULL && slot->state != SLOT_CALL ? slot->next_us : poll_us;
+    }
+    for (unsigned i = 0; i < client->slots_count; i++) {
+        const struct slot *slot = &client->slots[i];
+        bool cancels = slot->state == SLOT_CALL && slot->kind == PROTO_LOCK_ACQUIRE && !slot->cancelled;
+        uint64_t at = slot->state == SLOT_CALL ? SIM_NEVER : slot->next_us;
+        busy = busy || slot->state == SLOT_CALL || slot->hold.hold != NULL;
+        at = slot->hold.hold == NULL ? SIM_NEVER : at;
+        at = cancels ? sim->now_us : at;
+        due = at < due ? at : due;
+    }
+    return busy ? due : sim->now_us;
+}
+
 static uint64_t find_due(const struct client *client)
 {
     const struct sim *sim = client->sim;
@@ -351,11 +376,14 @@ static uint64_t find_due(const struct client *client)
     if (client->state == CLIENT_CLOSING) {
         return due;
     }
+    if (sim->clients->finishing) {
+        uint64_t at = find_due_finishing(client);
+        return at < due ? at : due;
+    }
     due = client->close_us < due ? client->close_us : due;
     for (unsigned i = 0; i < client->slots_count; i++) {
         const struct slot *slot = &client->slots[i];
         uint64_t at = slot->state == SLOT_CALL ? slot->cancel_us : slot->next_us;
-        at = sim->clients->finishing && slot->state == SLOT_CALL ? SIM_NEVER : at;
         due = at < due ? at : due;
     }
     return due;
@@ -571,7 +599,8 @@ void clients_calm(struct sim *sim)
         struct client *client = &clients->list[i];
         client->paused_until_us = client->paused_until_us == 0 ? 0 : sim->now_us;
         client->back_us = client->back_us < sim->now_us ? client->back_us : sim->now_us;
-        client->close_us = SIM_NEVER;
+        /* What was left to an adopted session by the life before, nobody knows and nobody gives back: it ends with it. */
+        client->close_us = client->adopted && client->core != NULL ? sim->now_us : SIM_NEVER;
         for (unsigned j = 0; j < client->slots_count; j++) {
             client->slots[j].before_calm = client->slots[j].active;
             client->slots[j].cancel_us = SIM_NEVER;
