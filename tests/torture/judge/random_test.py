@@ -20,6 +20,7 @@ MS = 1_000_000
 TTL_MS = 2000
 DRIFT = 0.001
 SLACK_MS = 5
+TRIES = 8
 
 # what is broken: the rules that may notice it
 BREAKS = {
@@ -28,7 +29,7 @@ BREAKS = {
     "gives tokens twice": {"once"},
     "gives tokens that fall": {"order"},
     "gives each reader its own fence": {"order"},
-    "expires at half of the lease": {"lease"},
+    "expires at half of the lease": {"lease", "deadline"},
     "serves the last first": {"fifo"},
     "lets readers pass": {"fifo"},
     "says released and keeps": {"ghost"},
@@ -539,9 +540,13 @@ def run(arguments, path):
     print(f"{arguments.runs} histories of a correct service accepted, the last with {len(lines)} lines:")
     print(text[text.index("\noperation"):text.index("\nfault")])
     for broken, rules in BREAKS.items():
-        lines = history(arguments.seed, arguments.operations, broken)
-        code, found, text = judged(arguments.judge, lines, path)
-        noticed = code == 1 and found & rules
+        # A break need not show in one history, nor by each of its rules.
+        for seed in range(arguments.seed, arguments.seed + TRIES):
+            lines = history(seed, arguments.operations, broken)
+            code, found, text = judged(arguments.judge, lines, path)
+            noticed = code == 1 and found & rules
+            if noticed:
+                break
         print(f"a service that {broken}: {'rejected by ' + ', '.join(sorted(found)) if noticed else f'NOT NOTICED {code} {text}'}")
         wrong += not noticed
     return wrong
@@ -552,7 +557,7 @@ def main():
     parser.add_argument("judge")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "little"))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--operations", type=int, default=3000)
+    parser.add_argument("--operations", type=int, default=2500)
     parser.add_argument("--keep")
     arguments = parser.parse_args()
     print(f"--seed {arguments.seed} --runs {arguments.runs} --operations {arguments.operations}")
