@@ -37,7 +37,7 @@ struct config_peers {
 typedef uint64_t config_type_NUMBER;
 typedef uint64_t config_type_DURATION; /* milliseconds */
 typedef uint64_t config_type_SIZE;     /* bytes */
-typedef uint64_t config_type_SWITCH;   /* 0 or 1 */
+typedef uint64_t config_type_CHECK;    /* enum core_check */
 typedef uint64_t config_type_LEVEL;    /* enum logger_level */
 typedef uint64_t config_type_FORMAT;   /* enum logger_format */
 typedef struct config_text config_type_PATH;

@@ -23,7 +23,7 @@ static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug", NULL};
 static const char *const format_names[] = {"logfmt", "json", NULL};
-static const char *const switch_names[] = {"off", "on", NULL};
+static const char *const check_names[] = {"off", "sampled", "always", NULL};
 
 static bool refuse(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool refuse(char *why, const char *format, ...)
@@ -178,7 +178,7 @@ static void choice_allowed(const char *const *names, char *ret_text, size_t size
         (void)range;                                                                                     \
         choice_allowed(names, ret_text, size);                                                           \
     }
-CHOICE(SWITCH, switch_names)
+CHOICE(CHECK, check_names)
 CHOICE(LEVEL, level_names)
 CHOICE(FORMAT, format_names)
 

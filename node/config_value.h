@@ -12,7 +12,7 @@ struct config_range {
 enum { CONFIG_WHY_BYTES_MAX = 256, CONFIG_ALLOWED_BYTES_MAX = 128 };
 
 #define CONFIG_TYPES(X)                                                                                               \
-    X(NUMBER) X(DURATION) X(SIZE) X(SWITCH) X(LEVEL) X(FORMAT) X(PATH) X(ADDRESS) X(CLUSTER) X(PEERS)
+    X(NUMBER) X(DURATION) X(SIZE) X(CHECK) X(LEVEL) X(FORMAT) X(PATH) X(ADDRESS) X(CLUSTER) X(PEERS)
 
 /* config_parse_<TYPE>: @return false with `why`, a half sentence that follows the quoted value: "is no duration".
  * config_format_<TYPE>: the value as it would be written.

@@ -28,6 +28,7 @@ void core_options_init(struct core_options *options)
         .heartbeat_ms = 1000,
         .hello_timeout_ms = 5000,
         .digest_every_entries = 1024,
+        .check_invariants = CORE_CHECK_SAMPLED,
     };
 }
 

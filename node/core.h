@@ -50,6 +50,13 @@ struct core_output {
     void (*fatal)(void *ctx, const char *message);
 };
 
+/* When the invariants of the whole state are checked; the check is linear in the state. */
+enum core_check {
+    CORE_CHECK_OFF,
+    CORE_CHECK_SAMPLED, /* now and then, and only while the state is small: see core_check.c */
+    CORE_CHECK_ALWAYS,  /* after every entry: for tests */
+};
+
 struct core_options {
     uint64_t cluster_id, node_id;
     const char *version;             /* for cluster.status */
@@ -63,7 +70,7 @@ struct core_options {
     unsigned heartbeat_ms;           /* told to clients in hello; default 1000 */
     unsigned hello_timeout_ms;       /* a connection that has not said hello by then is closed; default 5000 */
     unsigned digest_every_entries;   /* the state's digest is taken at multiples of this index; default 1024 */
-    bool check_invariants;           /* sampled whole-state assertion */
+    enum core_check check_invariants; /* of the state machine's whole state; default CORE_CHECK_SAMPLED */
 };
 
 /* Fill in the defaults named above. */

@@ -17,16 +17,11 @@ static void fatal(struct core *core, uint64_t index, const char *detail)
     core->output.fatal(core->output.ctx, message);
 }
 
-/* The digest is taken at fixed indexes, so that nodes can be compared while they are busy; the whole-state check, which is
- * linear in the state, rides along if it was asked for. */
+/* The digest is taken at fixed indexes, so that nodes can be compared while they are busy. */
 static void sample(struct core *core, uint64_t index)
 {
-    if (index % core->options.digest_every_entries != 0) {
-        return;
-    }
-    core->digest = (struct core_digest){index, fsm_digest(core->fsm)};
-    if (core->options.check_invariants) {
-        fsm_check_invariants(core->fsm);
+    if (index % core->options.digest_every_entries == 0) {
+        core->digest = (struct core_digest){index, fsm_digest(core->fsm)};
     }
 }
 
@@ -44,6 +39,9 @@ static void apply(void *ctx, uint64_t index, uint64_t term, const void *data, si
     }
     core->applied_index = index;
     core->dirty = true;
+    if (!core_check(core, index)) {
+        return; /* nobody is told anything of it */
+    }
     if (effects != NULL) {
         dispatch_effects(core, entry, effects);
     }
@@ -124,6 +122,7 @@ static bool restore_finish(void *ctx, uint64_t index, char *message, size_t mess
     replace(core, fsm);
     core->applied_index = index;
     core->digest = (struct core_digest){0};
+    core->checked_index = index; /* fsm_restore_finish() checked it */
     core->dirty = true;
     return true;
 }

@@ -57,6 +57,7 @@ struct core {
     struct local_time quiet_from; /* the turn since which nothing was applied */
     uint64_t next_due_ms;         /* of the state machine, as of this turn */
     struct core_digest digest;    /* at the last multiple of digest_every_entries */
+    uint64_t checked_index;       /* where the invariants were last seen to hold */
 
     struct requests requests;
     struct core_connections connections;
@@ -73,6 +74,10 @@ struct core {
 
 /* core.c: the latest local time that was told; it never goes back. */
 void core_see_time(struct core *core, struct local_time now);
+
+/* core_check.c: the entry at `index` was applied; whether the state that it left is sound, or was not
+ * looked at. The process ends if it is not. */
+bool core_check(struct core *core, uint64_t index);
 
 /* greeting.c: the first frame of a connection. */
 void greeting_receive(struct core *core, struct core_connection *connection, struct proto_bytes body);

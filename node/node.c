@@ -191,7 +191,7 @@ static void core_open(struct node *node)
     options.heartbeat_ms = (unsigned)config->client_heartbeat;
     options.hello_timeout_ms = (unsigned)config->hello_timeout;
     options.digest_every_entries = (unsigned)config->digest_every;
-    options.check_invariants = config->check_invariants != 0;
+    options.check_invariants = (enum core_check)config->check_invariants;
     node->core = core_create(&options, &replica, &output);
     LOCKSTEP_ASSERT(node->core != NULL);
 }

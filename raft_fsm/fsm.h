@@ -61,7 +61,10 @@ void fsm_counts(const struct fsm *fsm, struct fsm_counts *ret_counts);
  * what changed since the last call. */
 uint64_t fsm_digest(struct fsm *fsm);
 
-/* Assert every invariant of the whole state (invariants.c lists them). Linear; for tests, simulation and sampling. */
+/* Check every invariant of the whole state (invariants.c lists them). Linear in the state.
+ * @return the rules that are broken and what was found, a sentence in static memory; NULL if all hold. */
+const char *fsm_invariant_broken(struct fsm *fsm);
+/* The same as an assertion: for tests and the simulation. */
 void fsm_check_invariants(struct fsm *fsm);
 
 /* ---- snapshots: a consistent image of this moment, written in slices while entries are applied ---- */

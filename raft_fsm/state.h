@@ -455,9 +455,4 @@ const char *fsm_restore_lock(struct fsm *fsm, struct restore_links *links, const
 /* Link grants and waiters to their sessions and build the lists that images do not have. */
 const char *fsm_restore_link(struct fsm *fsm, struct restore_links *links);
 
-/* ---- invariants.c ---- */
-
-/* NULL, or the sentence of the first invariant that does not hold. */
-const char *fsm_invariant_broken(struct fsm *fsm);
-
 #endif

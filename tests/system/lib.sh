@@ -9,6 +9,8 @@ lockstep=$bin/lockstep
 dir=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-system.XXXXXX")
 failures=0
 children=()
+# All nodes that a story starts check their whole state after every entry.
+export LOCKSTEPD_CHECK_INVARIANTS=${LOCKSTEPD_CHECK_INVARIANTS:-always}
 
 local_cluster()
 {

@@ -37,7 +37,7 @@ def settings(rng, sanitized):
         "peer-connect-timeout": "500ms",
         "peer-tcp-timeout": "1s",
         "shutdown-timeout": "2s",
-        "check-invariants": "on",
+        "check-invariants": "always",
         "log-format": "logfmt",
     }
 

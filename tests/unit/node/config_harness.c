@@ -44,7 +44,7 @@ const struct sample samples[CONFIG_KEYS_COUNT] = {
     {"renew-delay", "0ms", "21ms"},
     {"clock-step-max", "50ms", "2s"},
     {"digest-every", "10", "0"},
-    {"check-invariants", "on", "yes"},
+    {"check-invariants", "always", "on"},
     {"log-level", "debug", "loud"},
     {"log-format", "json", "xml"},
 };

@@ -57,12 +57,15 @@ int directory_remove(void **state)
 
 /* ---- processes ---- */
 
-/* Our own environment (the sanitizers' options) with `temporary` in place of TMPDIR, and no settings of lockstepd. */
-static void environment_make(char *temporary, char *ret_environment[ENVIRONMENT_MAX + 2])
+/* Our own environment (the sanitizers' options) with `temporary` in place of TMPDIR, and of the settings of
+ * lockstepd only that it checks its whole state after every entry. */
+static void environment_make(char *temporary, char *ret_environment[ENVIRONMENT_MAX + 3])
 {
+    static char check[] = "LOCKSTEPD_CHECK_INVARIANTS=always";
     unsigned count = 0;
     ret_environment[count++] = temporary;
-    for (char **variable = environ; *variable != NULL && count <= ENVIRONMENT_MAX; variable++) {
+    ret_environment[count++] = check;
+    for (char **variable = environ; *variable != NULL && count <= ENVIRONMENT_MAX + 1; variable++) {
         if (strncmp(*variable, "TMPDIR=", 7) != 0 && strncmp(*variable, "LOCKSTEPD_", 10) != 0) {
             ret_environment[count++] = *variable;
         }
@@ -75,7 +78,7 @@ struct daemon *daemon_start(const char *const *flags)
     char program[512];
     char temporary[96];
     char *argv[FLAGS_MAX + 2] = {program};
-    char *environment[ENVIRONMENT_MAX + 2];
+    char *environment[ENVIRONMENT_MAX + 3];
     const char *binaries = getenv("LOCKSTEP_BINARY_DIR");
     posix_spawn_file_actions_t actions;
     int fds[2];

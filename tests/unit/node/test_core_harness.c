@@ -120,7 +120,7 @@ struct harness *harness_create(const struct core_options *options)
     h->options.cluster_id = 77;
     h->options.node_id = 1;
     h->options.version = "test";
-    h->options.check_invariants = true;
+    h->options.check_invariants = CORE_CHECK_ALWAYS;
     h->now = (struct local_time){1000};
     h->members = 3;
     h->next_id = 1000;
