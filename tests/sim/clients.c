@@ -542,7 +542,7 @@ void client_rate(struct sim *sim, unsigned number, int64_t ppm)
 
 static void client_draw(struct sim *sim, struct client *client)
 {
-    static const uint64_t holds_us[] = {2000, 10000, 40000};
+    static const uint64_t holds_us[] = {500, 3000, 20000};
     uint64_t *random = &sim->random_clients;
     client->clock.read_us = 1000 * (1000000 + sim_random(random, 1000000000));
     client->clock.ppm = (int64_t)sim_random(random, 2 * ORACLE_RATE_PPM_MAX + 1) - ORACLE_RATE_PPM_MAX;
@@ -550,7 +550,7 @@ static void client_draw(struct sim *sim, struct client *client)
     client->ttl_ms = 300 + sim_random(random, sim_chance(random, 2) ? 700 : 4700);
     client->lock_delay_ms = sim_chance(random, 3) ? sim_random(random, 800) : 0;
     client->timeout_ms = 500 + sim_random(random, 4500);
-    client->think_us = 500 + sim_random(random, 8000);
+    client->think_us = 100 + sim_random(random, 100 << sim_random(random, 7));
     client->hold_us = holds_us[sim_random(random, 3)];
     client->drift_ppm = DRIFT_PPM;
     client->back_us = sim_random(random, START_US_MAX);

@@ -11,8 +11,8 @@ enum {
     PRIVATE_KEYS = 8,
     VALUE_KEYS = 2,
     WAIT_SHORT_MS = 40,
-    WAIT_LONG_MS = 1500,
-    PATIENCE_US_MAX = 3 * 1000 * 1000, /* a wait without an end is cancelled after so long, in the storm */
+    WAIT_LONG_MS = 600,
+    PATIENCE_US_MAX = 800 * 1000,  /* a wait without an end is cancelled after so long, in the storm */
     RETRY_US = 50 * 1000,
 };
 
@@ -162,7 +162,7 @@ static void under_way(struct slot *slot, struct lsc_call *call)
 static void draw_key(struct slot *slot)
 {
     uint64_t kind = below(slot, 16);
-    if (kind < 8) {
+    if (kind < 5) {
         (void)snprintf(slot->key, sizeof(slot->key), "s%u", (unsigned)below(slot, 1 + below(slot, SHARED_KEYS)));
     } else if (kind < 15) {
         unsigned number = slot->client->number * 3 + (unsigned)below(slot, 3);

@@ -36,7 +36,7 @@ struct oracle_sender {
 /* ---- the tables ---- */
 
 struct oracle_record { /* of an index */
-    bool known;
+    bool known, compared; /* compared: `digest` is known */
     uint64_t term, hash, digest, previous; /* the index of the entry before */
 };
 
@@ -100,6 +100,7 @@ struct oracle_node { /* by place */
     uint64_t at; /* the last index with an entry that its state has; 0: none */
     uint64_t durable_index;
     unsigned life;
+    bool restored; /* and its state was not compared since */
 };
 
 struct oracle_term {

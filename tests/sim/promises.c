@@ -23,6 +23,7 @@ const struct sim_plant sim_plants[] = {
     {"digest-other", "digest"},
     {"restore-old", "restore"},
     {"restore-digest", "restore"},
+    {"restore-behind", "restore"},
     {"leader-second", "leader"},
     {"serve-twice", "serve"},
     {"serve-behind", "serve"},

@@ -281,7 +281,11 @@ void clients_explain(const struct sim *sim, char *text, size_t size);
 
 void oracle_create(struct sim *sim);
 void oracle_free(struct sim *sim);
-/* A node's replica applies a committed entry: before (`fsm` still without it) nothing is known; after it, compare. */
+/* Whether the digests of all nodes are compared behind this entry: not behind all, because a digest costs more than an
+ * entry does. What differs stays different. */
+bool oracle_compares(const struct sim *sim, uint64_t index);
+/* A node's replica applied a committed entry.
+ * @param digest  of its state behind it; anything if oracle_compares() does not want it. */
 void oracle_applied(struct sim *sim, struct sim_node *node, uint64_t index, uint64_t term, const void *data,
                     size_t size, uint64_t digest);
 /* A node restored a snapshot that says it is the state after `index`. */

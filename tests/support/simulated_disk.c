@@ -225,8 +225,8 @@ static int disk_sync(struct disk *seam, struct disk_file *file)
                    span.size < left ? span.size : left);
         }
     }
-    if (inode->durable_capacity > inode->size) {
-        memset(inode->durable + inode->size, 0, inode->durable_capacity - inode->size);
+    if (inode->durable_size > inode->size) { /* behind the durable size all is zero */
+        memset(inode->durable + inode->size, 0, inode->durable_size - inode->size);
     }
     inode->durable_size = inode->size;
     inode->unsynced_count = 0;
