@@ -216,14 +216,14 @@ static struct sim *create(const struct sim_options *options)
     sim->random_clients = stream_of(options->seed, 5);
     sim->random_storm = stream_of(options->seed, 6);
     unsigned nodes = sim_chance(&settings, 3) ? 5 : 3;
-    unsigned clients = 3 + (unsigned)sim_random(&settings, 14);
-    uint64_t storm_ms = 1500 + sim_random(&settings, 4000);
+    unsigned clients = 4 + (unsigned)sim_random(&settings, 40);
+    uint64_t storm_ms = 1000 + sim_random(&settings, 3000);
     sim->nodes_count = options->nodes != 0 ? options->nodes : nodes;
     sim->clients_count = options->clients != 0 ? options->clients : clients;
     sim->options.storm_ms = options->storm_ms != 0 ? options->storm_ms : storm_ms;
     sim->delay_min_us = 20 + (unsigned)sim_random(&settings, 200);
     sim->delay_max_us = sim->delay_min_us + (unsigned)sim_random(&settings, 1000);
-    sim->turn_max_us = 40U << sim_random(&settings, 5);
+    sim->turn_max_us = 100U << sim_random(&settings, 5);
     sim->snapshot_after_bytes = 16 * 1024 + sim_random(&settings, 400 * 1024);
     sim->trailing_bytes = 4 * 1024 + sim_random(&settings, 60 * 1024);
     sim->segment_bytes = 64 * 1024 << sim_random(&settings, 3);
