@@ -1,15 +1,11 @@
-/* The command line, and the process's life: clients act at their times until it is told to leave; then they give back what
- * they have and close their sessions. */
+/* The command line. What is wrong in it is named, with what is allowed. */
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/torture/load/load.h"
-
-enum { TICK_MS = 2, FLUSH_TICKS = 25, RELEASE_MS = 1500 };
 
 enum key {
     KEY_ENDPOINTS = 256,
@@ -37,47 +33,12 @@ static const struct argp_option options[] = {
     {"history", KEY_HISTORY, "FILE", 0, "where to write what happened", 1},
     {"clock-rate", KEY_CLOCK, "R", 0, "how fast this process's clock goes, 0.5 to 2; default 1", 1},
     {"ttl-ms", KEY_TTL, "N", 0, "of the sessions, 200 to 600000; default 2000", 1},
-    {"rate", KEY_RATE, "N", 0, "operations a second at most, about; default 2000", 1},
+    {"rate", KEY_RATE, "N", 0, "operations a second at most, about; default 500", 1},
     {"seconds", KEY_SECONDS, "N", 0, "how long; default: until SIGTERM or SIGINT", 1},
     {"until-signal", KEY_UNTIL_SIGNAL, NULL, 0, "the default, said aloud", 1},
     {"final", KEY_FINAL, NULL, 0, "write only what is left of each lock", 2},
     {0},
 };
-
-uint64_t load_random(struct load *load, uint64_t below)
-{
-    uint64_t x = load->random += 0x9e3779b97f4a7c15ULL;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
-    return below == 0 ? 0 : (x ^ x >> 31) % below;
-}
-
-uint64_t load_pause(struct load *load, uint64_t mean_ms)
-{
-    return load_random(load, load_random(load, 8) == 0 ? 8 * mean_ms : mean_ms + 1);
-}
-
-void load_check_result(struct load *load, const char *what, int result)
-{
-    switch (result) {
-    case LOCKSTEP_INVALID:
-    case LOCKSTEP_WRONG_CLUSTER:
-    case LOCKSTEP_NO_MEMORY:
-    case LOCKSTEP_MODE_CONFLICT:
-    case LOCKSTEP_LIMIT_MISMATCH:
-    case LOCKSTEP_BAD_SECRET:
-    case LOCKSTEP_UNSUPPORTED:
-    case LOCKSTEP_PROTOCOL:
-    case LOCKSTEP_SYSTEM:
-    case LOCKSTEP_TOO_MANY_HOLDS:
-        load->wrong++;
-        (void)fprintf(stderr, "torture_load: %s ended with %s: %s\n", what, lockstep_result_name(result),
-                      lockstep_error_message());
-        break;
-    default:
-        break;
-    }
-}
 
 /* ---- the command line ---- */
 
@@ -176,118 +137,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     return 0;
 }
 
-/* ---- leaving ---- */
-
-static void close_handle(uv_handle_t *handle)
-{
-    if (!uv_is_closing(handle)) {
-        uv_close(handle, NULL);
-    }
-}
-
-static void on_release_time(uv_timer_t *timer)
-{
-    struct load *load = timer->data;
-    for (uint64_t i = 0; i < load->clients_count; i++) {
-        client_leave(&load->clients[i]);
-    }
-}
-
-static void leave(struct load *load)
-{
-    if (!load->leaving) {
-        load->leaving = true;
-        /* Time to give back one by one what is held, before the sessions are closed. */
-        (void)uv_timer_start(&load->end, on_release_time, RELEASE_MS, 0);
-    }
-}
-
-static void on_end(uv_timer_t *timer)
-{
-    leave(timer->data);
-}
-
-static void on_stop(uv_signal_t *signal, int number)
-{
-    (void)number;
-    leave(signal->data);
-}
-
-static void on_healed(uv_signal_t *signal, int number)
-{
-    (void)signal; /* nothing changes for the clients: they never knew of faults */
-    (void)number;
-}
-
-static void end_if_closed(struct load *load)
-{
-    if (load->leaving && load->closed_count == load->clients_count) {
-        close_handle((uv_handle_t *)&load->tick);
-        close_handle((uv_handle_t *)&load->end);
-        close_handle((uv_handle_t *)&load->on_term);
-        close_handle((uv_handle_t *)&load->on_int);
-        close_handle((uv_handle_t *)&load->on_healed);
-    }
-}
-
-/* ---- life ---- */
-
-static void on_tick(uv_timer_t *timer)
-{
-    static unsigned ticks;
-    struct load *load = timer->data;
-    uint64_t now_ms = uv_now(&load->loop);
-    for (uint64_t i = 0; i < load->clients_count; i++) {
-        client_look(&load->clients[i]);
-        client_act(&load->clients[i], now_ms);
-    }
-    if (++ticks % FLUSH_TICKS == 0) {
-        history_flush();
-    }
-    end_if_closed(load);
-}
-
-static void handles_open(struct load *load)
-{
-    (void)uv_loop_init(&load->loop);
-    (void)uv_timer_init(&load->loop, &load->tick);
-    (void)uv_timer_init(&load->loop, &load->end);
-    (void)uv_signal_init(&load->loop, &load->on_term);
-    (void)uv_signal_init(&load->loop, &load->on_int);
-    (void)uv_signal_init(&load->loop, &load->on_healed);
-    load->tick.data = load->end.data = load->on_term.data = load->on_int.data = load->on_healed.data = load;
-    (void)uv_timer_start(&load->tick, on_tick, TICK_MS, TICK_MS);
-    (void)uv_signal_start(&load->on_term, on_stop, SIGTERM);
-    (void)uv_signal_start(&load->on_int, on_stop, SIGINT);
-    (void)uv_signal_start(&load->on_healed, on_healed, SIGUSR1);
-    if (load->seconds > 0) {
-        (void)uv_timer_start(&load->end, on_end, load->seconds * 1000, 0);
-    }
-}
-
-static int run(struct load *load)
-{
-    load->clients = calloc(load->clients_count, sizeof(*load->clients));
-    if (load->clients == NULL) {
-        (void)fprintf(stderr, "torture_load: no memory for %" PRIu64 " clients\n", load->clients_count);
-        return 1;
-    }
-    handles_open(load);
-    for (uint64_t i = 0; i < load->clients_count; i++) {
-        if (!client_create(load, &load->clients[i], i)) {
-            return 1;
-        }
-    }
-    (void)uv_run(&load->loop, UV_RUN_DEFAULT);
-    history_flush();
-    (void)uv_loop_close(&load->loop);
-    free(load->clients);
-    (void)printf("%" PRIu64 " operations, %" PRIu64 " unknown, %" PRIu64 " grants, %" PRIu64
-                 " losses, %" PRIu64 " results that must not be\n",
-                 load->operations, load->unknown, load->grants, load->losses, load->wrong);
-    return load->wrong == 0 ? 0 : 1;
-}
-
 int main(int argc, char **argv)
 {
     static struct load load = {
@@ -297,7 +146,7 @@ int main(int argc, char **argv)
         .process_base = 1,
         .owner_prefix = "c",
         .ttl_ms = 2000,
-        .rate = 2000,
+        .rate = 500,
         .clock_rate = 1,
     };
     const struct argp argp = {
@@ -312,5 +161,5 @@ int main(int argc, char **argv)
     }
     load.random = load.seed;
     load.next_process = load.process_base;
-    return load.final ? load_final(&load) : run(&load);
+    return load.final ? load_final(&load) : load_run(&load);
 }
