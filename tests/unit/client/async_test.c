@@ -43,7 +43,8 @@ static void on_done(void *arg, int result)
     seen->result = result;
 }
 
-static void on_acquired(void *arg, int result, struct lockstep_lock *lock, const struct lockstep_holder *holder)
+static void on_acquired(void *arg, int result, struct lockstep_lock *lock,
+                        const struct lockstep_holder *holder)
 {
     struct seen *seen = arg;
     assert_false(in_call);
@@ -134,7 +135,8 @@ static void a_lock_is_acquired_extended_released(void **state)
     assert_int_equal(lockstep_async_extend(acquired.lock, 60000, on_done, &extended), LOCKSTEP_OK);
     run_until(&extended);
     assert_int_equal(extended.result, LOCKSTEP_OK);
-    assert_int_equal(lockstep_lock_extend(acquired.lock, 60000), LOCKSTEP_INVALID); /* it would block the loop */
+    assert_int_equal(lockstep_lock_extend(acquired.lock, 60000),
+                     LOCKSTEP_INVALID); /* it would block the loop */
     assert_int_equal(lockstep_async_release(acquired.lock, on_done, &released), LOCKSTEP_OK);
     lockstep_lock_free(acquired.lock); /* at once; the callback still comes */
     run_until(&released);
@@ -191,6 +193,186 @@ static void a_bad_argument_calls_nobody_back(void **state)
     assert_int_equal(lockstep_async_session_renew(async, 1, on_done, &seen), LOCKSTEP_INVALID);
     close_and_run(async);
     assert_int_equal(seen.count, 0);
+}
+
+/* ---- questions ---- */
+
+struct asked {
+    struct seen seen;
+    struct lockstep_lock_status *status;
+    struct lockstep_lock_list *locks;
+    struct lockstep_session_list *sessions;
+    uint64_t fence;
+};
+
+static void on_status(void *arg, int result, struct lockstep_lock_status *status)
+{
+    struct asked *asked = arg;
+    on_done(&asked->seen, result);
+    assert_true((result == LOCKSTEP_OK) == (status != NULL));
+    asked->status = status;
+}
+
+static void on_locks(void *arg, int result, struct lockstep_lock_list *locks)
+{
+    struct asked *asked = arg;
+    on_done(&asked->seen, result);
+    assert_true((result == LOCKSTEP_OK) == (locks != NULL));
+    asked->locks = locks;
+}
+
+static void on_sessions(void *arg, int result, struct lockstep_session_list *sessions)
+{
+    struct asked *asked = arg;
+    on_done(&asked->seen, result);
+    assert_true((result == LOCKSTEP_OK) == (sessions != NULL));
+    asked->sessions = sessions;
+}
+
+static void on_fence(void *arg, int result, uint64_t current)
+{
+    struct asked *asked = arg;
+    on_done(&asked->seen, result);
+    asked->fence = current;
+}
+
+static void a_lock_is_described_as_it_was_granted(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct lockstep_async *waiting = create(fake_node_endpoint(node));
+    struct seen held = {0};
+    struct seen set = {0};
+    struct seen queued = {0};
+    struct seen closed = {0};
+    struct asked asked = {0};
+    acquire(async, "k", 0, &held);
+    run_until(&held);
+    assert_int_equal(lockstep_async_set_value(held.lock, "v\0w", 3, on_done, &set), LOCKSTEP_OK);
+    run_until(&set);
+    acquire(waiting, "k", LOCKSTEP_FOREVER, &queued);
+    while (fake_node_waiters(node) == 0) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(lockstep_async_lock_status(async, "k", false, on_status, &asked), LOCKSTEP_OK);
+    run_until(&asked.seen);
+    assert_int_equal(asked.seen.result, LOCKSTEP_OK);
+    assert_string_equal(asked.status->key, "k");
+    assert_int_equal(asked.status->mode, LOCKSTEP_EXCLUSIVE);
+    assert_int_equal(asked.status->fence, lockstep_lock_fence(held.lock));
+    assert_int_equal(asked.status->holders_count, 1);
+    assert_int_equal(asked.status->holders_shown, 1);
+    assert_int_equal(asked.status->holders[0].session_id, lockstep_async_session_id(async));
+    assert_int_equal(asked.status->waiters_shown, 1);
+    assert_int_equal(asked.status->waiters[0].session_id, lockstep_async_session_id(waiting));
+    assert_int_equal(asked.status->waiters[0].remaining_ms, UINT64_MAX);
+    assert_int_equal(asked.status->value_bytes, 3);
+    assert_memory_equal(asked.status->value, "v\0w", 3);
+    lockstep_lock_status_free(asked.status);
+    lockstep_lock_free(held.lock);
+    lockstep_async_close(waiting, on_done, &closed);
+    run_until(&closed);
+    assert_int_equal(queued.result, LOCKSTEP_CLOSED);
+    close_and_run(async);
+}
+
+static void lists_come_in_pages_in_order(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    static const char *const keys[] = {"a/2", "b/1", "a/1", "a/3"};
+    struct seen held[4] = {0};
+    struct asked first = {0};
+    struct asked second = {0};
+    struct asked one = {0};
+    struct asked all = {0};
+    for (int i = 0; i < 4; i++) {
+        acquire(async, keys[i], 0, &held[i]);
+        run_until(&held[i]);
+    }
+    assert_int_equal(lockstep_async_lock_list(async, "a/", NULL, 2, false, on_locks, &first), LOCKSTEP_OK);
+    run_until(&first.seen);
+    assert_int_equal(first.locks->count, 2);
+    assert_true(first.locks->more);
+    assert_string_equal(first.locks->rows[0].key, "a/1");
+    assert_string_equal(first.locks->rows[1].key, "a/2");
+    assert_int_equal(
+        lockstep_async_lock_list(async, "a/", first.locks->rows[1].key, 2, true, on_locks, &second),
+        LOCKSTEP_OK);
+    run_until(&second.seen);
+    assert_int_equal(second.locks->count, 1);
+    assert_false(second.locks->more);
+    assert_string_equal(second.locks->rows[0].key, "a/3");
+    assert_int_equal(second.locks->rows[0].session_id, lockstep_async_session_id(async));
+    assert_int_equal(second.locks->rows[0].fence, lockstep_lock_fence(held[3].lock));
+
+    uint64_t id = lockstep_async_session_id(async);
+    assert_int_equal(lockstep_async_session_get(async, id, false, on_sessions, &one), LOCKSTEP_OK);
+    run_until(&one.seen);
+    assert_int_equal(one.sessions->count, 1);
+    assert_int_equal(one.sessions->rows[0].session_id, id);
+    assert_int_equal(one.sessions->rows[0].grants_count, 4);
+    assert_int_equal(lockstep_async_session_list(async, id, 10, false, on_sessions, &all), LOCKSTEP_OK);
+    run_until(&all.seen);
+    assert_int_equal(all.sessions->count, 0); /* those after the only one */
+    lockstep_lock_list_free(first.locks);
+    lockstep_lock_list_free(second.locks);
+    lockstep_session_list_free(one.sessions);
+    lockstep_session_list_free(all.sessions);
+    for (int i = 0; i < 4; i++) {
+        lockstep_lock_free(held[i].lock);
+    }
+    close_and_run(async);
+}
+
+static void a_session_that_never_was_is_not_found(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct asked asked = {0};
+    assert_int_equal(lockstep_async_session_get(async, 4711, false, on_sessions, &asked), LOCKSTEP_OK);
+    run_until(&asked.seen);
+    assert_int_equal(asked.seen.result, LOCKSTEP_NOT_FOUND);
+    close_and_run(async);
+}
+
+static void an_older_fence_is_told_which_one_is_current(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct seen held = {0};
+    struct asked right = {0};
+    struct asked stale = {0};
+    acquire(async, "k", 0, &held);
+    run_until(&held);
+    uint64_t fence = lockstep_lock_fence(held.lock);
+    assert_int_equal(lockstep_async_fence_check(async, "k", fence, false, on_fence, &right), LOCKSTEP_OK);
+    run_until(&right.seen);
+    assert_int_equal(right.seen.result, LOCKSTEP_OK);
+    assert_int_equal(right.fence, fence);
+    assert_int_equal(lockstep_async_fence_check(async, "k", fence + 1, false, on_fence, &stale), LOCKSTEP_OK);
+    run_until(&stale.seen);
+    assert_int_equal(stale.seen.result, LOCKSTEP_STALE_FENCE);
+    assert_int_equal(stale.fence, fence);
+    lockstep_lock_free(held.lock);
+    close_and_run(async);
+}
+
+static void a_question_out_of_bounds_calls_nobody_back(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct asked asked = {0};
+    assert_int_equal(lockstep_async_lock_status(async, "no spaces", false, on_status, &asked),
+                     LOCKSTEP_INVALID);
+    assert_int_equal(
+        lockstep_async_lock_list(async, "", NULL, LOCKSTEP_LIST_MAX + 1, false, on_locks, &asked),
+        LOCKSTEP_INVALID);
+    assert_int_equal(lockstep_async_session_list(async, 0, 0, false, on_sessions, &asked), LOCKSTEP_INVALID);
+    assert_int_equal(lockstep_async_fence_check(async, "", 1, false, on_fence, &asked), LOCKSTEP_INVALID);
+    assert_true(strlen(lockstep_error_message()) > 0);
+    close_and_run(async);
+    assert_int_equal(asked.seen.count, 0);
 }
 
 static void fire(void *arg)
@@ -267,6 +449,11 @@ int main(void)
         RULE(one_that_was_never_used_closes),
         RULE(one_that_is_connecting_closes),
         RULE(a_bad_argument_calls_nobody_back),
+        RULE(a_lock_is_described_as_it_was_granted),
+        RULE(lists_come_in_pages_in_order),
+        RULE(a_session_that_never_was_is_not_found),
+        RULE(an_older_fence_is_told_which_one_is_current),
+        RULE(a_question_out_of_bounds_calls_nobody_back),
         RULE(a_fired_cancel_ends_the_wait_from_another_thread),
         RULE(many_share_a_loop),
     };
