@@ -15,6 +15,27 @@ static void a_new_buffer_has_allocated_nothing(void **state)
     proto_buffer_done(&buffer);
 }
 
+static void appends_of_every_size_are_copied_whole(void **state)
+{
+    (void)state;
+    uint8_t bytes[64];
+    struct proto_buffer buffer;
+    for (unsigned i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * 7 + 1);
+    }
+    for (size_t size = 1; size <= sizeof bytes; size++) {
+        proto_buffer_init(&buffer, 2 * sizeof bytes);
+        assert_true(proto_buffer_append(&buffer, "<", 1));
+        assert_true(proto_buffer_append(&buffer, bytes, size));
+        assert_true(proto_buffer_append(&buffer, ">", 1));
+        assert_int_equal(buffer.size, size + 2);
+        assert_int_equal(buffer.data[0], '<');
+        assert_memory_equal(buffer.data + 1, bytes, size);
+        assert_int_equal(buffer.data[size + 1], '>');
+        proto_buffer_done(&buffer);
+    }
+}
+
 static void appends_follow_each_other(void **state)
 {
     (void)state;
@@ -139,6 +160,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_buffer_has_allocated_nothing),
         cmocka_unit_test(appends_follow_each_other),
+        cmocka_unit_test(appends_of_every_size_are_copied_whole),
         cmocka_unit_test(growth_is_geometric),
         cmocka_unit_test(what_does_not_fit_marks_the_buffer_and_changes_nothing),
         cmocka_unit_test(a_size_that_wraps_around_is_refused),
