@@ -8,7 +8,7 @@
 
 #include "tests/model/judge.h"
 
-enum { J_SESSIONS = 4096, J_GRANTS = 512, J_WAITERS = 512, J_KEYS = 16, J_ANSWERS = FSM_WINDOW_REPLIES_MAX, J_KEY_BYTES = 16 };
+enum { J_SESSIONS = 4096, J_GRANTS = 512, J_WAITERS = 512, J_KEYS = 64, J_ANSWERS = FSM_WINDOW_REPLIES_MAX, J_KEY_BYTES = 16 };
 
 struct j_answer {
     uint64_t id;

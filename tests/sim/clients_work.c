@@ -8,7 +8,7 @@
 
 enum {
     SHARED_KEYS = 5,
-    PRIVATE_KEYS = 8,
+    PRIVATE_KEYS = 48,
     VALUE_KEYS = 2,
     WAIT_SHORT_MS = 40,
     WAIT_LONG_MS = 600,
