@@ -165,10 +165,11 @@ static void on_closed(void *arg, int result)
 {
     struct client *client = arg;
     /* Whatever the result is called, the session may live. And :ok says that nothing of the owner is left. */
-    const char *type = result == LOCKSTEP_OK && client->left == 0 ? "ok" : "info";
+    int known = result == LOCKSTEP_OK && client->left != 0 ? LOCKSTEP_UNKNOWN : result;
+    const char *type = known == LOCKSTEP_OK ? "ok" : "info";
     client->left = result == LOCKSTEP_OK ? client->left : client->session;
     end_of_async(client);
-    complete(client, &client->close, type, "close", result, "");
+    complete(client, &client->close, type, "close", known, "");
     load_check_result(client->load, "close", result, ALLOWED_OPEN);
     go_on(client);
 }
