@@ -113,6 +113,18 @@ static void status_json(const struct lockstep_lock_status *status)
     cli_json_end(object);
 }
 
+/* A value is any bytes that some holder chose: as they are, they could steer the reader's terminal. */
+static void value_text(const unsigned char *value, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (value[i] >= ' ' && value[i] <= '~' && value[i] != '\\') {
+            (void)putchar(value[i]);
+        } else {
+            (void)printf("\\x%02x", value[i]);
+        }
+    }
+}
+
 static void status_head(const struct lockstep_lock_status *status)
 {
     char text[32];
@@ -127,8 +139,8 @@ static void status_head(const struct lockstep_lock_status *status)
         (void)printf(", closed for another %s (lock-delay)", cli_duration_text(status->delay_remaining_ms, text));
     }
     if (status->has_value) {
-        (void)printf(", value of %zu bytes: %.*s", status->value_bytes, (int)status->value_bytes,
-                     (const char *)status->value);
+        (void)printf(", value of %zu bytes: ", status->value_bytes);
+        value_text(status->value, status->value_bytes);
     }
     (void)putchar('\n');
 }

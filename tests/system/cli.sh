@@ -87,6 +87,43 @@ says leader
 expect_code 0 "$lockstep" -o json cluster status
 json 'd["answered_count"] == 1 and d["nodes"][0]["is_leader"]'
 
+story "what a lock's status says to people, and to programs"
+expect_code 0 "$lockstep" status nobody/uses
+says free
+handle=$("$lockstep" acquire st --ttl 30s --permits 2 --limit 3 --value 'build 7') || fail "acquire"
+expect_code 0 "$lockstep" status st
+says '2 of 3 permits used'
+says 'value of 7 bytes: build 7'
+says holds
+expect_code 0 "$lockstep" -o json status st
+json 'd["holders"][0]["permits"] == 2 and d["value"] == "build 7"'
+expect_code 0 "$lockstep" status st --stale
+expect_code 0 "$lockstep" lock bytes --value $'a\xff\033[2J' -- "$lockstep" -o json status bytes
+json 'd["value_hex"] == "61ff1b5b324a"'
+expect_code 0 "$lockstep" lock bytes --value $'a\xff\033[2J' -- "$lockstep" status bytes
+says 'value of 6 bytes: a\\xff\\x1b\[2J'
+if grep -q $'\033' "$dir/out"; then fail "a value reaches the terminal with its escape sequences"; fi
+fence=$(lock_field st '["fence"]')
+expect_code 0 "$lockstep" check st "$fence"
+expect_code 0 "$lockstep" -o json extend "$handle" --ttl 20s
+json 'd["extended"] and 0 < d["remaining_ms"] <= 20000'
+expect_code 0 "$lockstep" -o json release "$handle"
+json 'd["released"]'
+expect_code 0 "$lockstep" -o json acquire st --ttl 30s
+json 'd["key"] == "st" and d["token"] == d["fence"] and d["ttl_ms"] == 30000'
+token=$(lock_field st '["holders"][0]["token"]')
+"$lockstep" lock st --wait 1m -- true &
+children+=($!)
+wait_until 10 "the second to wait" waiters_are st 1
+expect_code 0 "$lockstep" status st
+says waits
+says "fence $token"
+expect_code 117 "$lockstep" force-release st --token $((token + 1000)) --reason "another grant"
+holders_are st 1 || fail "a grant was taken that was not meant"
+expect_code 0 "$lockstep" -o json force-release st --token "$token" --reason "this grant"
+json 'd["count"] == 1'
+wait "${children[-1]}" || fail "the one who waited was not granted"
+
 story "an administrator takes a lock away, or ends a session"
 expect_code 0 "$lockstep" force-release list/a --reason "a test"
 expect_code 123 "$lockstep" release "$handle"
@@ -114,6 +151,30 @@ expect_code 64 "$lockstep" -o xml list
 expect_code 64 "$lockstep" -e 'not an endpoint' list
 expect_code 64 "$lockstep" release not-a-handle
 expect_code 64 "$lockstep" force-release demo
+expect_code 64 "$lockstep" lock demo --shared --permits 1 --limit 2 -- true
+says 'exclude each other'
+expect_code 64 "$lockstep" lock demo --permits 1 -- true
+says '--limit'
+expect_code 64 "$lockstep" lock demo --permits 3 --limit 2 -- true
+says '1..2'
+expect_code 64 "$lockstep" lock demo --value "$(printf '%4097s' x)" -- true
+says '0..4096'
+expect_code 64 "$lockstep" force-release demo --reason x --token 0
+says '1..'
+expect_code 64 "$lockstep" acquire demo
+says '--ttl'
+expect_code 64 "$lockstep" acquire
+says KEY
+expect_code 64 "$lockstep" extend
+says HANDLE
+expect_code 64 "$lockstep" cluster
+says status
+expect_code 64 "$lockstep" cluster restart
+says status
+expect_code 64 "$lockstep"
+says subcommand
+expect_code 0 "$lockstep" --version
+says lockstep
 
 story "without a node it says so in time"
 local_cluster kill 1
