@@ -365,6 +365,8 @@ static void an_uncertain_lock_is_given_back_only_when_its_time_is_up(void **stat
     const struct world_request *open = world_expect(&world, PROTO_SESSION_OPEN);
     world_reply_session(&world, open, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
     assert_true(world.now.ms < until);
+    assert_true(remaining(hold) <= until - world.now.ms); /* it was told as lost: that stands */
+    assert_false(lsc_hold_is_held(world.core, world.now, hold));
     world_expect_none(&world);
     world_pass(&world, until - world.now.ms);
     assert_int_equal(world_expect(&world, PROTO_LOCK_RELEASE)->request.body.lock_release.token, 40);

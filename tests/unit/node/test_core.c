@@ -38,6 +38,33 @@ static void nothing_is_answered_before_its_entry_is_applied(void **state)
     harness_expect_nothing(h, c);
 }
 
+static void nothing_of_a_session_is_answered_before_its_entry_is_applied(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 10000);
+    uint64_t token = harness_lock(h, c, 1, session, 5, "k");
+    struct proto_request extend = harness_release(1, session, 6, "k", token);
+    extend.kind = PROTO_LOCK_EXTEND;
+    extend.body.lock_extend =
+        (struct proto_lock_extend){.key = harness_text("k"), .token = token, .ttl_ms = 5000};
+    struct proto_request renew = harness_renew(1, session, 7);
+    struct proto_request release = harness_release(1, session, 8, "k", token);
+    struct proto_request open = harness_open(2, 9, 10000);
+    const struct proto_request *const requests[] = {&extend, &renew, &release, &open};
+    for (unsigned i = 0; i < 4; i++) {
+        harness_send(h, c, requests[i]);
+        harness_turn(h, 30); /* longer than a renewal waits for company */
+        harness_turn(h, 1);
+        assert_int_equal(h->entries_count, 1);
+        harness_expect_nothing(h, c);
+        harness_commit(h);
+        (void)harness_expect(h, c, 6 + i, PROTO_STATUS_OK);
+        harness_expect_nothing(h, c);
+    }
+}
+
 static void a_refused_proposal_is_made_again_and_answered_once(void **state)
 {
     struct harness *h = *state;
@@ -421,6 +448,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CORE_TEST(nothing_is_answered_before_its_entry_is_applied),
+        CORE_TEST(nothing_of_a_session_is_answered_before_its_entry_is_applied),
         CORE_TEST(a_refused_proposal_is_made_again_and_answered_once),
         CORE_TEST(lost_leadership_answers_every_request_once_and_says_where_to_go),
         CORE_TEST(an_entry_of_another_term_at_our_index_is_not_ours),
