@@ -17,14 +17,11 @@
 typedef unsigned long long ull;
 
 enum {
-    DRIFT_PPM = 100000,
-    START_US_MAX = 100 * 1000,
     LIFE_US_MIN = 500 * 1000,
     LIFE_US_MAX = 8 * 1000 * 1000,
     REST_US_MAX = 300 * 1000,
     CLOSE_MS_MAX = 2000,
     SWEEP_POLL_US = 5000,
-    ADMIN_MAX = 2,
 };
 
 struct boot_time client_now(const struct client *client)
@@ -107,9 +104,9 @@ static void out_session_lost(void *ctx, enum lockstep_lost_reason reason, const 
 static void start(struct client *client)
 {
     struct sim *sim = client->sim;
-    char names[SIM_NODES_MAX][16];
+    char names[SIM_NODES_MAX][24];
     const char *endpoints[SIM_NODES_MAX];
-    char owner[16];
+    char owner[24];
     const struct lsc_output output = {client,     out_connect,   out_send,        out_close,
                                       out_random, out_hold_lost, out_session_lost};
     for (unsigned i = 0; i < sim->nodes_count; i++) {
@@ -144,7 +141,8 @@ static void start(struct client *client)
     memset(client->sender, 0, sizeof(*client->sender));
     client->core = lsc_core_create(&config, &output, client_now(client));
     LOCKSTEP_ASSERT(client->core != NULL);
-    sim_trace(sim, "client %u starts, life %u%s", client->number, client->lives, client->adopted ? ", on its old session" : "");
+    sim_trace(sim, "client %u starts, life %u%s", client->number, client->lives,
+              client->adopted ? ", on its old session" : "");
     if (client->adopted) {
         promise_session(sim, config.adopt_session_id, client->sender);
         work_adopt(client);
@@ -161,7 +159,8 @@ static void bequeath(struct client *client)
     for (unsigned i = 0; i < client->slots_count; i++) {
         const struct slot *slot = &client->slots[i];
         if (slot->hold.hold != NULL && lsc_hold_is_live(client->core, slot->hold.hold) && !slot->hold.lost) {
-            client->heirloom = (struct heirloom){.kept = true, .token = slot->hold.token, .fence = slot->fence};
+            client->heirloom =
+                (struct heirloom){.kept = true, .token = slot->hold.token, .fence = slot->fence};
             memcpy(client->heirloom.key, slot->key, sizeof(slot->key));
         }
     }
@@ -203,7 +202,8 @@ static void on_closed(void *user, const struct lsc_outcome *outcome)
 static void leave(struct client *client)
 {
     struct sim *sim = client->sim;
-    client->keep_session = !sim->clients->calm && !client->lost_session && sim_chance(&sim->random_clients, 3);
+    client->keep_session =
+        !sim->clients->calm && !client->lost_session && sim_chance(&sim->random_clients, 3);
     client->session_closing = lsc_session_id(client->core);
     client->close_due = boot_after(client_now(client), CLOSE_MS_MAX);
     if (client->keep_session) {
@@ -213,7 +213,8 @@ static void leave(struct client *client)
         client->slots[i].hold.released = true; /* nobody is certain of anything after a close */
     }
     client->state = CLIENT_CLOSING;
-    sim_trace(sim, "client %u closes%s", client->number, client->keep_session ? " and keeps its session" : "");
+    sim_trace(sim, "client %u closes%s", client->number,
+              client->keep_session ? " and keeps its session" : "");
     lsc_core_close(client->core, client_now(client), client->keep_session, client, on_closed);
 }
 
@@ -267,11 +268,13 @@ static void looked_after(struct client *client, bool driven)
         }
         bool late = slot->active && boot_reached(now, boot_after(slot->due, CLIENT_ANSWER_MARGIN_MS));
         if (driven && slot->active && (late || oracle_lies(sim, "answers-late"))) {
-            sim_violation(sim, "answers", "client %u: a %s is not answered %llu ms after its time", client->number,
-                          proto_operation_find((uint64_t)slot->kind)->name, (ull)(now.ms - slot->due.ms));
+            sim_violation(sim, "answers", "client %u: a %s is not answered %llu ms after its time",
+                          client->number, proto_operation_find((uint64_t)slot->kind)->name,
+                          (ull)(now.ms - slot->due.ms));
         }
     }
-    bool late = client->state == CLIENT_CLOSING && boot_reached(now, boot_after(client->close_due, CLIENT_ANSWER_MARGIN_MS));
+    bool late = client->state == CLIENT_CLOSING &&
+                boot_reached(now, boot_after(client->close_due, CLIENT_ANSWER_MARGIN_MS));
     if (driven && late) {
         sim_violation(sim, "answers", "client %u: its close does not end", client->number);
     }
@@ -536,135 +539,4 @@ void client_rate(struct sim *sim, unsigned number, int64_t ppm)
     struct client *client = client_of(sim, number);
     sim_clock_change(&client->clock, sim->now_us, ppm, false);
     client_touched(client);
-}
-
-/* ---- the run ---- */
-
-static void client_draw(struct sim *sim, struct client *client)
-{
-    static const uint64_t holds_us[] = {500, 3000, 20000};
-    uint64_t *random = &sim->random_clients;
-    client->clock.read_us = 1000 * (1000000 + sim_random(random, 1000000000));
-    client->clock.ppm = (int64_t)sim_random(random, 2 * ORACLE_RATE_PPM_MAX + 1) - ORACLE_RATE_PPM_MAX;
-    client->slots_count = 1 + (unsigned)sim_random(random, CLIENT_SLOTS_MAX);
-    client->ttl_ms = 300 + sim_random(random, sim_chance(random, 2) ? 700 : 4700);
-    client->lock_delay_ms = sim_chance(random, 3) ? sim_random(random, 800) : 0;
-    client->timeout_ms = 500 + sim_random(random, 4500);
-    client->think_us = 100 + sim_random(random, 100 << sim_random(random, 7));
-    client->hold_us = holds_us[sim_random(random, 3)];
-    client->drift_ppm = DRIFT_PPM;
-    client->back_us = sim_random(random, START_US_MAX);
-    client->admin_left = (unsigned)sim_random(random, ADMIN_MAX + 1);
-    for (unsigned i = 0; i < CLIENT_SLOTS_MAX; i++) {
-        client->slots[i].client = client;
-        client->slots[i].cancel_us = SIM_NEVER;
-    }
-}
-
-void clients_create(struct sim *sim)
-{
-    struct sim_clients *clients = calloc(1, sizeof(*clients));
-    LOCKSTEP_ASSERT(clients != NULL);
-    LOCKSTEP_ASSERT(sim->clients_count <= SIM_CLIENTS_MAX);
-    sim->clients = clients;
-    clients->count = sim->clients_count;
-    for (unsigned i = 0; i < clients->count; i++) {
-        struct client *client = &clients->list[i];
-        client->sim = sim;
-        client->number = i;
-        client->sender = calloc(1, sizeof(*client->sender));
-        LOCKSTEP_ASSERT(client->sender != NULL);
-        client_draw(sim, client);
-    }
-    clients->list[0].sweeps = true;
-}
-
-void clients_free(struct sim *sim)
-{
-    for (unsigned i = 0; i < sim->clients->count; i++) {
-        struct client *client = &sim->clients->list[i];
-        client->silent = true;
-        lsc_core_free(client->core);
-        free(client->sender);
-    }
-    free(sim->clients);
-    sim->clients = NULL;
-}
-
-void clients_calm(struct sim *sim)
-{
-    struct sim_clients *clients = sim->clients;
-    clients->calm = true;
-    for (unsigned i = 0; i < clients->count; i++) {
-        struct client *client = &clients->list[i];
-        client->paused_until_us = client->paused_until_us == 0 ? 0 : sim->now_us;
-        client->back_us = client->back_us < sim->now_us ? client->back_us : sim->now_us;
-        /* What was left to an adopted session by the life before, nobody knows and nobody gives back: it ends with it. */
-        client->close_us = client->adopted && client->core != NULL ? sim->now_us : SIM_NEVER;
-        for (unsigned j = 0; j < client->slots_count; j++) {
-            client->slots[j].before_calm = client->slots[j].active;
-            client->slots[j].cancel_us = SIM_NEVER;
-        }
-        client_touched(client);
-    }
-}
-
-void clients_finish(struct sim *sim)
-{
-    struct sim_clients *clients = sim->clients;
-    clients->finishing = true;
-    for (unsigned i = 0; i < clients->count; i++) {
-        client_touched(&clients->list[i]);
-    }
-}
-
-bool clients_finished(const struct sim *sim)
-{
-    for (unsigned i = 0; i < sim->clients->count; i++) {
-        if (sim->clients->list[i].state != CLIENT_GONE) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool clients_progressed(const struct sim *sim)
-{
-    if (sim_planted(sim, "progress-stuck")) {
-        return false;
-    }
-    for (unsigned i = 0; i < sim->clients->count; i++) {
-        const struct client *client = &sim->clients->list[i];
-        if (!client->progressed) {
-            return false;
-        }
-        for (unsigned j = 0; j < client->slots_count; j++) {
-            if (client->slots[j].active && client->slots[j].before_calm) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-void clients_explain(const struct sim *sim, char *text, size_t size)
-{
-    static const char *const states[] = {"down", "up", "closing", "closed", "gone"};
-    size_t used = 0;
-    text[0] = 0;
-    for (unsigned i = 0; i < sim->clients->count; i++) {
-        const struct client *client = &sim->clients->list[i];
-        for (unsigned j = 0; j < client->slots_count && used + 120 < size; j++) {
-            const struct slot *slot = &client->slots[j];
-            if (slot->active && (slot->before_calm || !client->progressed || sim->clients->finishing)) {
-                used += (size_t)snprintf(text + used, size - used, "  client %u: %s %s is under way\n", i,
-                                         proto_operation_find((uint64_t)slot->kind)->name, slot->key);
-            }
-        }
-        bool missed = sim->clients->finishing ? client->state != CLIENT_GONE : !client->progressed;
-        if (missed && used + 120 < size) {
-            used += (size_t)snprintf(text + used, size - used, "  client %u: %s, life %u, session %llu\n", i,
-                                     states[client->state], client->lives, (ull)client->session_known);
-        }
-    }
 }

@@ -11,9 +11,9 @@ enum {
 };
 
 enum slot_state {
-    SLOT_IDLE, /* until next_us */
-    SLOT_CALL, /* an operation is under way */
-    SLOT_HOLD, /* a hold, until next_us */
+    SLOT_IDLE,      /* until next_us */
+    SLOT_CALL,      /* an operation is under way */
+    SLOT_HOLD,      /* a hold, until next_us */
     SLOT_FREE_HOLD, /* the hold is to be freed */
 };
 
@@ -27,7 +27,7 @@ struct slot {
     /* the operation */
     struct lsc_call *call;
     enum proto_kind kind;
-    bool active;       /* begun, and not answered */
+    bool active; /* begun, and not answered */
     bool stale, again, before_calm, cancelled;
     uint64_t floor, asked_session, asked_fence, asked_token;
     struct boot_time due; /* by when it must be answered; BOOT_NEVER */
@@ -35,7 +35,7 @@ struct slot {
 };
 
 enum client_state {
-    CLIENT_DOWN,    /* no process until back_us */
+    CLIENT_DOWN, /* no process until back_us */
     CLIENT_UP,
     CLIENT_CLOSING, /* lsc_core_close() is under way */
     CLIENT_CLOSED,  /* to be freed */

@@ -12,7 +12,7 @@ enum {
     VALUE_KEYS = 2,
     WAIT_SHORT_MS = 40,
     WAIT_LONG_MS = 600,
-    PATIENCE_US_MAX = 800 * 1000,  /* a wait without an end is cancelled after so long, in the storm */
+    PATIENCE_US_MAX = 800 * 1000, /* a wait without an end is cancelled after so long, in the storm */
     RETRY_US = 50 * 1000,
 };
 
@@ -47,8 +47,9 @@ static void count(const struct slot *slot, const struct lsc_outcome *outcome)
     } else {
         sim->counts.operations++;
     }
-    sim_trace(sim, "client %u: %s %s: %s%s%s", slot->client->number, proto_operation_find((uint64_t)slot->kind)->name,
-              slot->key, lockstep_result_name(outcome->result), outcome->detail[0] == 0 ? "" : ": ", outcome->detail);
+    sim_trace(sim, "client %u: %s %s: %s%s%s", slot->client->number,
+              proto_operation_find((uint64_t)slot->kind)->name, slot->key,
+              lockstep_result_name(outcome->result), outcome->detail[0] == 0 ? "" : ": ", outcome->detail);
     sim_note(sim, (uint64_t)slot->kind, slot->client->number, (uint64_t)outcome->result);
 }
 
@@ -163,7 +164,8 @@ static void draw_key(struct slot *slot)
 {
     uint64_t kind = below(slot, 16);
     if (kind < 5) {
-        (void)snprintf(slot->key, sizeof(slot->key), "s%u", (unsigned)below(slot, 1 + below(slot, SHARED_KEYS)));
+        (void)snprintf(slot->key, sizeof(slot->key), "s%u",
+                       (unsigned)below(slot, 1 + below(slot, SHARED_KEYS)));
     } else if (kind < 15) {
         unsigned number = slot->client->number * 3 + (unsigned)below(slot, 3);
         (void)snprintf(slot->key, sizeof(slot->key), "p%u", number % PRIVATE_KEYS);
@@ -251,13 +253,15 @@ static void ask_something(struct slot *slot)
         request.body.lock_list.max = PROTO_LIST_MAX;
     } else if (what == 5) {
         request.kind = PROTO_SESSION_GET;
-        request.body.session_get.session_id = oracle->sessions_top - below(slot, 1 + oracle->sessions_top / 2);
+        request.body.session_get.session_id =
+            oracle->sessions_top - below(slot, 1 + oracle->sessions_top / 2);
         request.body.session_get.session_id += request.body.session_get.session_id == 0;
     } else {
         request.kind = PROTO_FENCE_CHECK;
         request.body.fence_check.key = bytes_of(slot->key);
         uint64_t back = below(slot, 1 + oracle->tokens_top / 2);
-        request.body.fence_check.fence = slot->hold.hold != NULL ? slot->fence : 1 + oracle->tokens_top - back;
+        request.body.fence_check.fence =
+            slot->hold.hold != NULL ? slot->fence : 1 + oracle->tokens_top - back;
     }
     ask(slot, &request);
 }
@@ -271,7 +275,8 @@ static void administer(struct slot *slot)
     client->admin_left--;
     if (below(slot, 3) == 0 && oracle->sessions_top > 0) {
         request.kind = PROTO_SESSION_KILL;
-        request.body.session_kill.session_id = oracle->sessions_top - below(slot, 1 + oracle->sessions_top / 2);
+        request.body.session_kill.session_id =
+            oracle->sessions_top - below(slot, 1 + oracle->sessions_top / 2);
         request.body.session_kill.session_id += request.body.session_kill.session_id == 0;
         request.body.session_kill.reason = bytes_of("simulated");
     } else {
@@ -351,7 +356,8 @@ static void set_value(struct slot *slot, const char *value)
     struct client *client = slot->client;
     begin(slot, PROTO_LOCK_SET_VALUE);
     slot->asked_token = slot->hold.token;
-    under_way(slot, lsc_set_value(client->core, client_now(client), slot->hold.hold, bytes_of(value), slot, on_done));
+    under_way(slot, lsc_set_value(client->core, client_now(client), slot->hold.hold, bytes_of(value), slot,
+                                  on_done));
 }
 
 static void work_hold(struct slot *slot)
@@ -385,7 +391,8 @@ void work_slot(struct slot *slot)
         free_hold(slot);
         break;
     case SLOT_CALL:
-        if (slot->active && slot->kind == PROTO_LOCK_ACQUIRE && slot->cancel_us <= slot->client->sim->now_us) {
+        if (slot->active && slot->kind == PROTO_LOCK_ACQUIRE &&
+            slot->cancel_us <= slot->client->sim->now_us) {
             slot->cancel_us = SIM_NEVER;
             slot->cancelled = true;
             lsc_acquire_cancel(slot->client->core, client_now(slot->client), slot->call);

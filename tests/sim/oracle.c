@@ -110,22 +110,23 @@ static uint64_t hash_of(const uint8_t *data, size_t size)
     return hash;
 }
 
-static void first_applied(struct sim *sim, struct sim_node *node, uint64_t index, uint64_t term, uint64_t hash,
-                          const void *data, size_t size)
+static void first_applied(struct sim *sim, struct sim_node *node, uint64_t index, uint64_t term,
+                          uint64_t hash, const void *data, size_t size)
 {
     struct sim_oracle *oracle = sim->oracle;
     if (oracle->nodes[node->place].at != oracle->top) {
         sim_violation(sim, "order", "node %u applies %llu, which nobody has applied before, without %llu",
                       node->place + 1, (ull)index, (ull)oracle->top);
     }
-    oracle->records = oracle_table_grow(oracle->records, &oracle->records_capacity, index, sizeof(*oracle->records));
+    oracle->records =
+        oracle_table_grow(oracle->records, &oracle->records_capacity, index, sizeof(*oracle->records));
     oracle->records[index] =
         (struct oracle_record){.known = true, .term = term, .hash = hash, .previous = oracle->top};
     oracle->top = index;
     sim->counts.entries++;
     oracle_entry(sim, index, data, size);
-    sim_trace(sim, "entry %llu of term %llu, %zu bytes, hash %016llx, first on node %u", (ull)index, (ull)term, size,
-              (ull)hash, node->place + 1);
+    sim_trace(sim, "entry %llu of term %llu, %zu bytes, hash %016llx, first on node %u", (ull)index,
+              (ull)term, size, (ull)hash, node->place + 1);
     sim_note(sim, 'e', index, hash);
     if (oracle_compares(sim, index)) {
         oracle->records[index].digest = fsm_digest(oracle->fsm);
@@ -157,12 +158,13 @@ void oracle_applied(struct sim *sim, struct sim_node *node, uint64_t index, uint
         term += oracle_lies(sim, "log-term");
         here->at -= oracle_lies(sim, "order-again");
         if (!record->known || record->term != term || record->hash != hash) {
-            sim_violation(sim, "log", "node %u applied at %llu another entry than others: term %llu, others %llu",
+            sim_violation(sim, "log",
+                          "node %u applied at %llu another entry than others: term %llu, others %llu",
                           node->place + 1, (ull)index, (ull)term, (ull)record->term);
         }
         if (record->previous != here->at) {
-            sim_violation(sim, "order", "node %u applied %llu after %llu instead of after %llu", node->place + 1,
-                          (ull)index, (ull)here->at, (ull)record->previous);
+            sim_violation(sim, "order", "node %u applied %llu after %llu instead of after %llu",
+                          node->place + 1, (ull)index, (ull)here->at, (ull)record->previous);
         }
     }
     here->at = index;
@@ -172,7 +174,8 @@ void oracle_applied(struct sim *sim, struct sim_node *node, uint64_t index, uint
     digest ^= here->restored && oracle_lies(sim, "restore-behind");
     digest ^= oracle_lies(sim, "digest-other");
     if (digest != oracle->records[index].digest) {
-        sim_violation(sim, here->restored ? "restore" : "digest", "node %u has digest %016llx behind %llu, the reference %016llx", node->place + 1,
+        sim_violation(sim, here->restored ? "restore" : "digest",
+                      "node %u has digest %016llx behind %llu, the reference %016llx", node->place + 1,
                       (ull)digest, (ull)index, (ull)oracle->records[index].digest);
     }
     here->restored = false;
@@ -212,7 +215,8 @@ void oracle_restored(struct sim *sim, struct sim_node *node, uint64_t index, uin
 
 /* ---- leaders ---- */
 
-void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role role, uint64_t term, bool serving)
+void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role role, uint64_t term,
+                    bool serving)
 {
     struct sim_oracle *oracle = sim->oracle;
     if (role != REPLICA_LEADER) {
@@ -225,8 +229,8 @@ void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role ro
         of->leader = who ^ 3;
     }
     if (of->leader != 0 && of->leader != who) {
-        sim_violation(sim, "leader", "node %u leads in term %llu, which node %u led before", node->place + 1, (ull)term,
-                      (unsigned)of->leader);
+        sim_violation(sim, "leader", "node %u leads in term %llu, which node %u led before", node->place + 1,
+                      (ull)term, (unsigned)of->leader);
     }
     of->leader = who;
     oracle->term_top = term > oracle->term_top ? term : oracle->term_top;
@@ -241,8 +245,8 @@ void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role ro
     oracle->served_count++;
     uint64_t at = node_of(sim, node)->at - (oracle_lies(sim, "serve-behind") ? 1 : 0);
     if (term == oracle->term_top && at < oracle->top) {
-        sim_violation(sim, "serve", "node %u serves in term %llu with %llu applied, others have %llu", node->place + 1,
-                      (ull)term, (ull)at, (ull)oracle->top);
+        sim_violation(sim, "serve", "node %u serves in term %llu with %llu applied, others have %llu",
+                      node->place + 1, (ull)term, (ull)at, (ull)oracle->top);
     }
 }
 

@@ -15,12 +15,12 @@
 #include "tests/sim/sim.h"
 
 enum {
-    ORACLE_RATE_PPM_MAX = 25000,    /* how much faster than true time a clock may go: storm.c and node.c */
-    ORACLE_KEYS_MAX = 64,           /* different keys in a run */
+    ORACLE_RATE_PPM_MAX = 25000, /* how much faster than true time a clock may go: storm.c and node.c */
+    ORACLE_KEYS_MAX = 64,        /* different keys in a run */
     ORACLE_KEY_BYTES_MAX = 16,
-    ORACLE_NUMBERS_MAX = 1 << 22,   /* indexes, tokens, sessions of a run */
-    ORACLE_SENT_PLACES = 1024,      /* requests of a session whose time of sending is known; by id */
-    ORACLE_ROUNDING_US = 3 * 1000,  /* clocks show whole milliseconds */
+    ORACLE_NUMBERS_MAX = 1 << 22,  /* indexes, tokens, sessions of a run */
+    ORACLE_SENT_PLACES = 1024,     /* requests of a session whose time of sending is known; by id */
+    ORACLE_ROUNDING_US = 3 * 1000, /* clocks show whole milliseconds */
 };
 
 /* ---- who sent what when ---- */
@@ -35,8 +35,8 @@ struct oracle_sender {
 
 /* ---- the tables ---- */
 
-struct oracle_record { /* of an index */
-    bool known, compared; /* compared: `digest` is known */
+struct oracle_record {                     /* of an index */
+    bool known, compared;                  /* compared: `digest` is known */
     uint64_t term, hash, digest, previous; /* the index of the entry before */
 };
 
@@ -60,9 +60,9 @@ struct oracle_token {
     uint32_t live_after;                 /* live tokens of the key right after its grant */
     uint32_t permits;
     uint8_t key, mode, end_reason;
-    bool lost_told;      /* an effect says that it was lost, and end_reason why */
-    bool released;       /* a release of its last hold was answered well */
-    bool seen;           /* by the comparison that is under way */
+    bool lost_told;         /* an effect says that it was lost, and end_reason why */
+    bool released;          /* a release of its last hold was answered well */
+    bool seen;              /* by the comparison that is under way */
     struct sim_hold *holds; /* what clients hold of it */
 };
 
@@ -85,9 +85,9 @@ struct oracle_request {
 struct oracle_key {
     char name[ORACLE_KEY_BYTES_MAX];
     uint32_t bytes;
-    uint64_t last_token;    /* chain: oracle_token.previous */
+    uint64_t last_token; /* chain: oracle_token.previous */
     uint32_t live_count;
-    uint64_t granted_wait;  /* the greatest number of a wait that this entry granted */
+    uint64_t granted_wait; /* the greatest number of a wait that this entry granted */
     bool touched;
     /* live tokens, waits: in order of grant and arrival */
     uint64_t *live;
@@ -97,7 +97,7 @@ struct oracle_key {
 };
 
 struct oracle_node { /* by place */
-    uint64_t at; /* the last index with an entry that its state has; 0: none */
+    uint64_t at;     /* the last index with an entry that its state has; 0: none */
     uint64_t durable_index;
     unsigned life;
     bool restored; /* and its state was not compared since */
@@ -137,7 +137,8 @@ struct sim_oracle {
     size_t requests_capacity, requests_count;
     struct oracle_key keys[ORACLE_KEYS_MAX];
     unsigned keys_count;
-    double clock_bound; /* the least of: a request's cluster time less what a fast clock may have run by its sending */
+    double
+        clock_bound; /* the least of: a request's cluster time less what a fast clock may have run by its sending */
     bool clock_bounded;
     uint64_t time_ms;
 
@@ -151,16 +152,35 @@ bool oracle_lies(struct sim *sim, const char *plant);
 /* A table with a place for `number`; new ones are zero. */
 void *oracle_table_grow(void *table, size_t *capacity, uint64_t number, size_t size);
 
+/* ---- oracle_tables.c ---- */
+
+/* Each NULL if there never was one. */
+struct oracle_session *oracle_session(struct sim_oracle *oracle, uint64_t id);
+struct oracle_token *oracle_token(struct sim_oracle *oracle, uint64_t token);
+struct oracle_request *oracle_request(struct sim_oracle *oracle, uint64_t session, uint64_t id);
+/* Its place, with session 0 if it is new. */
+struct oracle_request *oracle_request_make(struct sim_oracle *oracle, uint64_t session, uint64_t id);
+/* ORACLE_KEYS_MAX: never seen */
+unsigned oracle_key_find(const struct sim_oracle *oracle, struct proto_bytes name);
+/* Make it if it is new; an entry touches it. */
+unsigned oracle_key(struct sim_oracle *oracle, struct proto_bytes name);
+void oracle_numbers_add(uint64_t **list, uint32_t *count, uint32_t *capacity, uint64_t number);
+void oracle_numbers_remove(uint64_t *list, uint32_t *count, uint64_t number);
+/* When this request was sent first; 0: not known. */
+uint64_t oracle_sent_us(struct sim_oracle *oracle, uint64_t session, uint64_t id);
+void oracle_state_free(struct sim_oracle *oracle);
+
 /* ---- oracle_state.c ---- */
 
 /* The first time that this entry is applied: apply, judge and compare. */
 void oracle_entry(struct sim *sim, uint64_t index, const void *data, size_t size);
-struct oracle_session *oracle_session(struct sim_oracle *oracle, uint64_t id);
-struct oracle_token *oracle_token(struct sim_oracle *oracle, uint64_t token);
-struct oracle_request *oracle_request(struct sim_oracle *oracle, uint64_t session, uint64_t id);
-/* ORACLE_KEYS_MAX: never seen */
-unsigned oracle_key_find(const struct sim_oracle *oracle, struct proto_bytes name);
-void oracle_state_free(struct sim_oracle *oracle);
+/* A token is gone from the state: why? */
+void oracle_token_ended(struct sim *sim, uint64_t index, uint64_t number);
+
+/* ---- oracle_compare.c ---- */
+
+void oracle_compare(struct sim *sim, uint64_t index);
+void oracle_check_time(struct sim *sim, uint32_t count);
 
 /* ---- promises.c: what clients tell ---- */
 
@@ -197,8 +217,8 @@ struct promise_answer {
     unsigned client;
     enum proto_kind kind;
     bool stale;
-    uint64_t session;       /* the client's */
-    uint64_t floor;         /* what was acknowledged when it was asked */
+    uint64_t session; /* the client's */
+    uint64_t floor;   /* what was acknowledged when it was asked */
     const char *key;
     uint64_t asked_session; /* of session.get, session.kill */
     uint64_t token;         /* of release, extend, set_value */

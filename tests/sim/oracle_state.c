@@ -1,152 +1,18 @@
 /* What every entry did: a reference state machine applies it once, the judge judges it, and tables of all sessions, tokens,
- * waits and requests are kept from its effects and compared with what the state machine answers when it is asked.
+ * waits and requests are kept from its effects. oracle_compare.c compares them with the state.
  *
- *   rule judge             tests/model's judge rejects the entry's effects
- *   rule exactly-once      a request is executed once, a repetition gets the same answer; a token is made for one request,
- *                          and nobody holds what nobody was told of
- *   rule mutual-exclusion  who holds a key at a time fits together: one if exclusive, one mode, permits within the limit
- *   rule fence-order       tokens grow from grant to grant; an exclusive grant's fence is its token, a shared period's its first
- *   rule fifo              a wait is granted before those that arrived after it, and the queue stays in its order
- *   rule waiter            a wait leaves the queue only with an answer
- *   rule lease             a session or a grant of its own lease ends when it was given up, taken away, or when its time has
- *                          passed by the fastest clock there is since its last renewal was sent; never without a cause
- *   rule cluster-time      cluster time goes no faster than the fastest clock since any request was sent
- *   rule session-end       nothing of an ended session is held or waits */
-#include "tests/sim/oracle.h"
-
-#include <stdlib.h>
-#include <string.h>
-
+ *   rule judge         tests/model's judge rejects the entry's effects
+ *   rule exactly-once  a request is executed once, a repetition gets the same answer; a token is made for one request
+ *   rule fence-order   tokens grow from grant to grant; an exclusive grant's fence is its token, a shared period's its first
+ *   rule waiter        who stops waiting has waited
+ *   rule lease         a session or a grant of its own lease ends when it was given up, taken away, or when its time has
+ *                      passed by the fastest clock there is since its last renewal was sent; never without a cause */
 #include "protocol/assert.h"
+#include "tests/sim/oracle.h"
 
 typedef unsigned long long ull;
 
-enum { REQUESTS_CAPACITY_MIN = 4096, QUEUE_CAPACITY_MIN = 16, MILLION = 1000000 };
-
-/* ---- tables ---- */
-
-struct oracle_session *oracle_session(struct sim_oracle *oracle, uint64_t id)
-{
-    if (id == 0 || id > oracle->sessions_top || oracle->sessions[id].opened_index == 0) {
-        return NULL;
-    }
-    return &oracle->sessions[id];
-}
-
-struct oracle_token *oracle_token(struct sim_oracle *oracle, uint64_t token)
-{
-    if (token == 0 || token > oracle->tokens_top || oracle->tokens[token].granted_index == 0) {
-        return NULL;
-    }
-    return &oracle->tokens[token];
-}
-
-static struct oracle_request *request_place(struct sim_oracle *oracle, uint64_t session, uint64_t id)
-{
-    uint64_t hash = (session * 0x9e3779b97f4a7c15ULL) ^ (id * 0xbf58476d1ce4e5b9ULL);
-    size_t at = (size_t)(hash ^ hash >> 32) & (oracle->requests_capacity - 1);
-    while (oracle->requests[at].session != 0 &&
-           (oracle->requests[at].session != session || oracle->requests[at].id != id)) {
-        at = (at + 1) & (oracle->requests_capacity - 1);
-    }
-    return &oracle->requests[at];
-}
-
-struct oracle_request *oracle_request(struct sim_oracle *oracle, uint64_t session, uint64_t id)
-{
-    if (oracle->requests == NULL || session == 0) {
-        return NULL;
-    }
-    struct oracle_request *request = request_place(oracle, session, id);
-    return request->session == 0 ? NULL : request;
-}
-
-static void requests_grow(struct sim_oracle *oracle)
-{
-    struct oracle_request *old = oracle->requests;
-    size_t old_capacity = oracle->requests_capacity;
-    if (oracle->requests_count * 2 < old_capacity) {
-        return;
-    }
-    oracle->requests_capacity = old_capacity == 0 ? REQUESTS_CAPACITY_MIN : 4 * old_capacity;
-    LOCKSTEP_ASSERT(oracle->requests_capacity <= 4 * (size_t)ORACLE_NUMBERS_MAX);
-    oracle->requests = calloc(oracle->requests_capacity, sizeof(*oracle->requests));
-    LOCKSTEP_ASSERT(oracle->requests != NULL);
-    for (size_t i = 0; i < old_capacity; i++) {
-        if (old[i].session != 0) {
-            *request_place(oracle, old[i].session, old[i].id) = old[i];
-        }
-    }
-    free(old);
-}
-
-unsigned oracle_key_find(const struct sim_oracle *oracle, struct proto_bytes name)
-{
-    for (unsigned i = 0; i < oracle->keys_count; i++) {
-        const struct oracle_key *key = &oracle->keys[i];
-        if (key->bytes == name.size && memcmp(key->name, name.data, name.size) == 0) {
-            return i;
-        }
-    }
-    return ORACLE_KEYS_MAX;
-}
-
-static unsigned key_of(struct sim_oracle *oracle, struct proto_bytes name)
-{
-    unsigned at = oracle_key_find(oracle, name);
-    if (at == ORACLE_KEYS_MAX) {
-        LOCKSTEP_ASSERT(oracle->keys_count < ORACLE_KEYS_MAX && name.size <= ORACLE_KEY_BYTES_MAX);
-        at = oracle->keys_count++;
-        memcpy(oracle->keys[at].name, name.data, name.size);
-        oracle->keys[at].bytes = name.size;
-    }
-    oracle->keys[at].touched = true;
-    return at;
-}
-
-static void numbers_add(uint64_t **list, uint32_t *count, uint32_t *capacity, uint64_t number)
-{
-    if (*count == *capacity) {
-        *capacity = *capacity == 0 ? QUEUE_CAPACITY_MIN : 2 * *capacity;
-        *list = realloc(*list, *capacity * sizeof(**list));
-        LOCKSTEP_ASSERT(*list != NULL);
-    }
-    (*list)[(*count)++] = number;
-}
-
-static void numbers_remove(uint64_t *list, uint32_t *count, uint64_t number)
-{
-    uint32_t at = 0;
-    while (at < *count && list[at] != number) {
-        at++;
-    }
-    LOCKSTEP_ASSERT(at < *count);
-    memmove(&list[at], &list[at + 1], (*count - at - 1) * sizeof(*list));
-    (*count)--;
-}
-
-void oracle_state_free(struct sim_oracle *oracle)
-{
-    for (unsigned i = 0; i < oracle->keys_count; i++) {
-        free(oracle->keys[i].live);
-        free(oracle->keys[i].queue);
-    }
-    free(oracle->sessions);
-    free(oracle->tokens);
-    free(oracle->waits);
-    free(oracle->requests);
-}
-
-/* ---- when a request was sent ---- */
-
-static uint64_t sent_us(struct sim_oracle *oracle, uint64_t session, uint64_t id)
-{
-    const struct oracle_session *of = oracle_session(oracle, session);
-    if (of == NULL || of->sender == NULL || of->sender->sent[id % ORACLE_SENT_PLACES].id != id) {
-        return 0;
-    }
-    return of->sender->sent[id % ORACLE_SENT_PLACES].us;
-}
+enum { MILLION = 1000000 };
 
 /* The fastest clock can not have shown so much since then. */
 static bool too_early(const struct sim *sim, uint64_t since_us, uint64_t ttl_ms)
@@ -158,7 +24,8 @@ static bool too_early(const struct sim *sim, uint64_t since_us, uint64_t ttl_ms)
 
 /* ---- tokens ---- */
 
-static void token_new(struct sim *sim, uint64_t index, const struct oracle_wait *wish, const struct proto_reply *reply)
+static void token_new(struct sim *sim, uint64_t index, const struct oracle_wait *wish,
+                      const struct proto_reply *reply)
 {
     struct sim_oracle *oracle = sim->oracle;
     const struct proto_grant_reply *grant = &reply->body.grant;
@@ -171,14 +38,14 @@ static void token_new(struct sim *sim, uint64_t index, const struct oracle_wait 
     uint64_t period = key->last_token == 0 ? grant->token : oracle->tokens[key->last_token].fence;
     bool own = fence == grant->token;
     if (!own && (wish->mode == PROTO_MODE_EXCLUSIVE || fence != period)) {
-        sim_violation(sim, "fence-order", "token %llu on %.*s has fence %llu, its period has %llu", (ull)grant->token,
-                      (int)key->bytes, key->name, (ull)fence, (ull)period);
+        sim_violation(sim, "fence-order", "token %llu on %.*s has fence %llu, its period has %llu",
+                      (ull)grant->token, (int)key->bytes, key->name, (ull)fence, (ull)period);
     }
     oracle->tokens =
         oracle_table_grow(oracle->tokens, &oracle->tokens_capacity, grant->token, sizeof(*oracle->tokens));
     oracle->tokens_top = grant->token;
     oracle->tokens_live++;
-    numbers_add(&key->live, &key->live_count, &key->live_capacity, grant->token);
+    oracle_numbers_add(&key->live, &key->live_count, &key->live_capacity, grant->token);
     oracle->tokens[grant->token] = (struct oracle_token){
         .session = wish->session,
         .request = wish->request,
@@ -187,7 +54,7 @@ static void token_new(struct sim *sim, uint64_t index, const struct oracle_wait 
         .previous = key->last_token,
         .own_until_ms = wish->ttl_ms == 0 ? UINT64_MAX : oracle->time_ms + wish->ttl_ms,
         .own_ttl_ms = wish->ttl_ms,
-        .own_us = sent_us(oracle, wish->session, wish->request),
+        .own_us = oracle_sent_us(oracle, wish->session, wish->request),
         .permits = wish->permits,
         .key = wish->key,
         .mode = wish->mode,
@@ -195,12 +62,13 @@ static void token_new(struct sim *sim, uint64_t index, const struct oracle_wait 
     key->last_token = grant->token;
     key->touched = true;
     sim->counts.grants++;
-    sim_trace(sim, "token %llu of %.*s is granted to session %llu, request %llu", (ull)grant->token, (int)key->bytes,
-              key->name, (ull)wish->session, (ull)wish->request);
+    sim_trace(sim, "token %llu of %.*s is granted to session %llu, request %llu", (ull)grant->token,
+              (int)key->bytes, key->name, (ull)wish->session, (ull)wish->request);
 }
 
 /* An acquire was answered well: a new token, or one that its session has. */
-static void granted(struct sim *sim, uint64_t index, const struct oracle_wait *wish, const struct proto_reply *reply)
+static void granted(struct sim *sim, uint64_t index, const struct oracle_wait *wish,
+                    const struct proto_reply *reply)
 {
     struct sim_oracle *oracle = sim->oracle;
     const struct proto_grant_reply *grant = &reply->body.grant;
@@ -210,15 +78,17 @@ static void granted(struct sim *sim, uint64_t index, const struct oracle_wait *w
         return;
     }
     struct oracle_token *token = oracle_token(oracle, grant->token);
-    if (token == NULL || token->session != wish->session || token->key != wish->key || token->ended_index != 0) {
-        sim_violation(sim, "exactly-once", "request %llu of session %llu entered token %llu, which is not its own",
+    if (token == NULL || token->session != wish->session || token->key != wish->key ||
+        token->ended_index != 0) {
+        sim_violation(sim, "exactly-once",
+                      "request %llu of session %llu entered token %llu, which is not its own",
                       (ull)wish->request, (ull)wish->session, (ull)grant->token);
     }
     if (wish->ttl_ms != 0 && token->own_until_ms != UINT64_MAX &&
         oracle->time_ms + wish->ttl_ms > token->own_until_ms) {
         token->own_until_ms = oracle->time_ms + wish->ttl_ms;
         token->own_ttl_ms = wish->ttl_ms;
-        token->own_us = sent_us(oracle, wish->session, wish->request);
+        token->own_us = oracle_sent_us(oracle, wish->session, wish->request);
     }
 }
 
@@ -229,7 +99,7 @@ static void extended(struct sim_oracle *oracle, const struct fsm_command *comman
     if (token != NULL) {
         token->own_until_ms = extend->ttl_ms == 0 ? UINT64_MAX : oracle->time_ms + extend->ttl_ms;
         token->own_ttl_ms = extend->ttl_ms;
-        token->own_us = sent_us(oracle, command->session_id, command->request_id);
+        token->own_us = oracle_sent_us(oracle, command->session_id, command->request_id);
     }
 }
 
@@ -240,7 +110,7 @@ static const char *end_name(unsigned reason)
 }
 
 /* It is gone from the state: why? */
-static void token_ended(struct sim *sim, uint64_t index, uint64_t number)
+void oracle_token_ended(struct sim *sim, uint64_t index, uint64_t number)
 {
     struct sim_oracle *oracle = sim->oracle;
     struct oracle_token *token = &oracle->tokens[number];
@@ -263,7 +133,7 @@ static void token_ended(struct sim *sim, uint64_t index, uint64_t number)
     sim->counts.expiries += token->end_reason == PROTO_END_EXPIRED;
     token->ended_index = index;
     oracle->tokens_live--;
-    numbers_remove(oracle->keys[token->key].live, &oracle->keys[token->key].live_count, number);
+    oracle_numbers_remove(oracle->keys[token->key].live, &oracle->keys[token->key].live_count, number);
     sim_trace(sim, "token %llu %s", (ull)number, end_name(token->end_reason));
     promise_token_ended(sim, number);
 }
@@ -279,7 +149,7 @@ static void wait_new(struct sim *sim, const struct oracle_wait *wish)
     oracle->waits[number] = *wish;
     oracle->waits[number].number = number;
     oracle->waits_live++;
-    numbers_add(&key->queue, &key->queue_count, &key->queue_capacity, number);
+    oracle_numbers_add(&key->queue, &key->queue_count, &key->queue_capacity, number);
     sim->counts.waits++;
     sim_trace(sim, "request %llu of session %llu waits for %.*s", (ull)wish->request, (ull)wish->session,
               (int)key->bytes, key->name);
@@ -322,8 +192,7 @@ static bool executed(struct sim *sim, uint64_t index, uint64_t session, uint64_t
     if (!is_executed(status)) {
         return false;
     }
-    requests_grow(oracle);
-    struct oracle_request *request = request_place(oracle, session, id);
+    struct oracle_request *request = oracle_request_make(oracle, session, id);
     if (request->session == 0) {
         *request = (struct oracle_request){session, id, index, token, (uint16_t)status, (uint8_t)kind, false};
         oracle->requests_count++;
@@ -331,8 +200,9 @@ static bool executed(struct sim *sim, uint64_t index, uint64_t session, uint64_t
     }
     token += oracle_lies(sim, "exactly-once-repeated");
     if (request->kind != (uint8_t)kind || request->status != (uint16_t)status || request->token != token) {
-        sim_violation(sim, "exactly-once", "request %llu of session %llu got %s, token %llu, and then %s, token %llu",
-                      (ull)id, (ull)session, proto_status_name(request->status), (ull)request->token,
+        sim_violation(sim, "exactly-once",
+                      "request %llu of session %llu got %s, token %llu, and then %s, token %llu", (ull)id,
+                      (ull)session, proto_status_name(request->status), (ull)request->token,
                       proto_status_name(status), (ull)token);
     }
     return false;
@@ -347,7 +217,7 @@ static struct oracle_wait wish_of(struct sim_oracle *oracle, const struct fsm_co
         .request = command->request_id,
         .ttl_ms = body->ttl_ms,
         .permits = body->permits,
-        .key = (uint8_t)key_of(oracle, body->key),
+        .key = (uint8_t)oracle_key(oracle, body->key),
         .mode = (uint8_t)body->mode,
     };
 }
@@ -361,7 +231,8 @@ static void session_opened(struct sim *sim, uint64_t index, const struct fsm_com
     uint64_t id = reply->body.session.session_id;
     struct oracle_session *session = oracle_session(oracle, id);
     if (session == NULL) {
-        oracle->sessions = oracle_table_grow(oracle->sessions, &oracle->sessions_capacity, id, sizeof(*oracle->sessions));
+        oracle->sessions =
+            oracle_table_grow(oracle->sessions, &oracle->sessions_capacity, id, sizeof(*oracle->sessions));
         oracle->sessions_top = id > oracle->sessions_top ? id : oracle->sessions_top;
         oracle->sessions_alive++;
         session = &oracle->sessions[id];
@@ -379,7 +250,7 @@ static void session_renewed(struct sim_oracle *oracle, const struct fsm_command 
     struct oracle_session *session = oracle_session(oracle, command->session_id);
     if (session != NULL) {
         session->ttl_ms = reply->body.session.ttl_ms;
-        session->renewed_us = sent_us(oracle, command->session_id, command->request_id);
+        session->renewed_us = oracle_sent_us(oracle, command->session_id, command->request_id);
         session->opened_only = false;
     }
 }
@@ -424,7 +295,8 @@ static void on_answer(struct sim *sim, uint64_t index, const struct fsm_command 
         return;
     }
     if (proto_operation_find(command->kind)->sent_by == PROTO_SESSION &&
-        (!executed(sim, index, command->session_id, command->request_id, command->kind, reply->status, token) ||
+        (!executed(sim, index, command->session_id, command->request_id, command->kind, reply->status,
+                   token) ||
          !good)) {
         return;
     }
@@ -455,7 +327,8 @@ static void on_answer(struct sim *sim, uint64_t index, const struct fsm_command 
 
 static void on_queued(struct sim *sim, uint64_t index, const struct fsm_command *command)
 {
-    if (executed(sim, index, command->session_id, command->request_id, command->kind, PROTO_STATUS_QUEUED, 0)) {
+    if (executed(sim, index, command->session_id, command->request_id, command->kind, PROTO_STATUS_QUEUED,
+                 0)) {
         struct oracle_wait wish = wish_of(sim->oracle, command);
         wait_new(sim, &wish);
     }
@@ -478,7 +351,7 @@ static void on_wait_ended(struct sim *sim, uint64_t index, const struct fsm_effe
     request->token = good ? effect->reply.body.grant.token : 0;
     wait->used = false;
     oracle->waits_live--;
-    numbers_remove(key->queue, &key->queue_count, wait->number);
+    oracle_numbers_remove(key->queue, &key->queue_count, wait->number);
     struct oracle_wait was = *wait;
     sim_trace(sim, "request %llu of session %llu waits no more: %s", (ull)was.request, (ull)was.session,
               proto_status_name(request->status));
@@ -528,157 +401,6 @@ static void on_effects(struct sim *sim, uint64_t index, uint32_t count)
     }
 }
 
-/* ---- compared with the state ---- */
-
-static void check_holders(struct sim *sim, struct oracle_key *key, const struct proto_lock_reply *lock)
-{
-    struct sim_oracle *oracle = sim->oracle;
-    uint64_t permits = 0;
-    uint32_t count = lock->holders_shown;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct proto_holder *holder = &lock->holders[i];
-        struct oracle_token *token = oracle_token(oracle, holder->token);
-        permits += holder->permits;
-        if ((holder->mode == PROTO_MODE_EXCLUSIVE && count > 1) || holder->mode != lock->holders[0].mode ||
-            (holder->mode == PROTO_MODE_PERMITS && permits > lock->limit)) {
-            sim_violation(sim, "mutual-exclusion", "%.*s has %u holders that do not go together: tokens %llu, %llu",
-                          (int)key->bytes, key->name, count, (ull)lock->holders[0].token, (ull)holder->token);
-        }
-        if (token == NULL || token->ended_index != 0 || token->session != holder->session_id ||
-            token->fence != holder->fence) {
-            sim_violation(sim, "exactly-once", "token %llu of %.*s is held by session %llu, and nobody was told",
-                          (ull)holder->token, (int)key->bytes, key->name, (ull)holder->session_id);
-        }
-        token->seen = true;
-        const struct oracle_session *session = oracle_session(oracle, holder->session_id);
-        if (session == NULL || session->ended_index != 0 || oracle_lies(sim, "session-end-holder")) {
-            sim_violation(sim, "session-end", "token %llu of %.*s is held by session %llu, which has ended",
-                          (ull)holder->token, (int)key->bytes, key->name, (ull)holder->session_id);
-        }
-    }
-}
-
-static void check_queue(struct sim *sim, struct oracle_key *key, const struct proto_lock_reply *lock)
-{
-    struct sim_oracle *oracle = sim->oracle;
-    if (key->queue_count > 0 && oracle->waits[key->queue[0]].number < key->granted_wait) {
-        sim_violation(sim, "fifo", "%.*s was granted to a later wait than request %llu of session %llu",
-                      (int)key->bytes, key->name, (ull)oracle->waits[key->queue[0]].request,
-                      (ull)oracle->waits[key->queue[0]].session);
-    }
-    uint64_t there = lock->waiters_count - (lock->waiters_count > 0 && oracle_lies(sim, "waiter-lost"));
-    if (there != key->queue_count) {
-        sim_violation(sim, "waiter", "%.*s has %llu waiters, %u were not answered", (int)key->bytes, key->name,
-                      (ull)there, key->queue_count);
-    }
-    for (uint32_t i = 0; i < lock->waiters_shown; i++) {
-        const struct oracle_wait *wait = &oracle->waits[key->queue[i]];
-        const struct oracle_session *session = oracle_session(oracle, lock->waiters[i].session_id);
-        if (wait->session != lock->waiters[i].session_id || wait->request != lock->waiters[i].request_id) {
-            sim_violation(sim, "fifo", "the queue of %.*s is not in the order of arrival: at %u request %llu of session %llu",
-                          (int)key->bytes, key->name, i, (ull)lock->waiters[i].request_id,
-                          (ull)lock->waiters[i].session_id);
-        }
-        if (session == NULL || session->ended_index != 0 || oracle_lies(sim, "session-end-waiter")) {
-            sim_violation(sim, "session-end", "session %llu has ended and waits for %.*s",
-                          (ull)lock->waiters[i].session_id, (int)key->bytes, key->name);
-        }
-    }
-}
-
-/* Lies about what the state machine answers. */
-static void lie_about(struct sim *sim, struct oracle_key *key, struct proto_lock_reply *lock)
-{
-    struct proto_holder *holders = sim->oracle->rows.holders;
-    if (lock->holders_shown == 1 && holders[0].mode == PROTO_MODE_EXCLUSIVE &&
-        oracle_lies(sim, "mutual-exclusion-second-holder")) {
-        holders[1] = holders[0];
-        lock->holders_shown = 2;
-    }
-    if (lock->holders_shown > 0 && oracle_lies(sim, "exactly-once-ghost")) {
-        holders[0].token += 1000;
-    }
-    if (key->queue_count > 1 && sim_planted(sim, "fifo-swapped") && oracle_lies(sim, "fifo-swapped")) {
-        uint64_t first = key->queue[0];
-        key->queue[0] = key->queue[1];
-        key->queue[1] = first;
-    }
-    if (key->queue_count > 0 && oracle_lies(sim, "fifo-passed")) {
-        key->granted_wait = UINT64_MAX;
-    }
-}
-
-static void check_key(struct sim *sim, uint64_t index, struct oracle_key *key)
-{
-    struct sim_oracle *oracle = sim->oracle;
-    struct proto_request request = {.kind = PROTO_LOCK_GET,
-                                    .body.lock_get.key = {(const uint8_t *)key->name, key->bytes}};
-    struct proto_reply reply;
-    fsm_query(oracle->fsm, &request, &oracle->rows, &reply);
-    if (sim->options.plant != NULL) {
-        lie_about(sim, key, &reply.body.lock);
-    }
-    check_holders(sim, key, &reply.body.lock);
-    for (uint32_t i = key->live_count; i-- > 0;) {
-        uint64_t number = key->live[i];
-        bool seen = oracle->tokens[number].seen;
-        oracle->tokens[number].seen = false;
-        if (!seen && reply.body.lock.holders_count <= PROTO_STATUS_HOLDERS_MAX) {
-            token_ended(sim, index, number);
-        }
-    }
-    if (key->last_token != 0 && oracle->tokens[key->last_token].granted_index == index) {
-        oracle->tokens[key->last_token].live_after = key->live_count;
-    }
-    check_queue(sim, key, &reply.body.lock);
-    key->touched = false;
-    key->granted_wait = 0;
-}
-
-static void check_counts(struct sim *sim)
-{
-    struct sim_oracle *oracle = sim->oracle;
-    struct fsm_counts counts;
-    fsm_counts(oracle->fsm, &counts);
-    if (counts.sessions != oracle->sessions_alive || counts.ending != 0) {
-        sim_violation(sim, "session-end", "%llu sessions live and %llu end, of whom %llu were told", (ull)counts.sessions,
-                      (ull)counts.ending, (ull)oracle->sessions_alive);
-    }
-    if (counts.grants != oracle->tokens_live) {
-        sim_violation(sim, "exactly-once", "%llu grants are held, %llu are known", (ull)counts.grants,
-                      (ull)oracle->tokens_live);
-    }
-    if (counts.waiters != oracle->waits_live) {
-        sim_violation(sim, "waiter", "%llu wait, %llu are known", (ull)counts.waiters, (ull)oracle->waits_live);
-    }
-}
-
-/* ---- cluster time ---- */
-
-/* A request was sent when the cluster's clock showed at most the time of its entry: from there on a clock that is as fast as
- * any bounds it. */
-static void check_time(struct sim *sim, uint32_t count)
-{
-    struct sim_oracle *oracle = sim->oracle;
-    double rate = 1.0 + (double)ORACLE_RATE_PPM_MAX / MILLION;
-    double time_us = (double)oracle->time_ms * 1000 + (oracle_lies(sim, "cluster-time-fast") ? 1e6 : 0);
-    double leaders_us = (double)oracle->served_count * 1000;
-    double most_us = oracle->clock_bound + rate * (double)sim->now_us + leaders_us + ORACLE_ROUNDING_US;
-    if (oracle->clock_bounded && time_us > most_us) {
-        sim_violation(sim, "cluster-time", "an entry has the time %llu ms; by the fastest clock it is %.3f at most",
-                      (ull)oracle->time_ms, most_us / 1000);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct fsm_command *command = &oracle->commands[i];
-        uint64_t us = command->session_id == 0 ? 0 : sent_us(oracle, command->session_id, command->request_id);
-        double bound = (double)oracle->time_ms * 1000 - rate * (double)us - leaders_us;
-        if (us != 0 && (!oracle->clock_bounded || bound < oracle->clock_bound)) {
-            oracle->clock_bounded = true;
-            oracle->clock_bound = bound;
-        }
-    }
-}
-
 /* ---- an entry ---- */
 
 static void judge_it(struct sim *sim, uint64_t index, struct cluster_time time, uint32_t count)
@@ -701,7 +423,8 @@ static void apply(struct sim *sim, const void *data, size_t size)
     struct sim_oracle *oracle = sim->oracle;
     struct proto_error error;
     if (fsm_apply(oracle->fsm, data, size, &oracle->effects, &error) != FSM_APPLIED) {
-        sim_violation(sim, "log", "an entry was committed that the state machine does not know: %s", error.detail);
+        sim_violation(sim, "log", "an entry was committed that the state machine does not know: %s",
+                      error.detail);
     }
 }
 
@@ -737,11 +460,6 @@ void oracle_entry(struct sim *sim, uint64_t index, const void *data, size_t size
     apply_due(sim, index, reader.time);
     apply(sim, data, size);
     judge_it(sim, index, reader.time, count);
-    check_time(sim, count);
-    for (unsigned i = 0; i < oracle->keys_count; i++) {
-        if (oracle->keys[i].touched) {
-            check_key(sim, index, &oracle->keys[i]);
-        }
-    }
-    check_counts(sim);
+    oracle_check_time(sim, count);
+    oracle_compare(sim, index);
 }

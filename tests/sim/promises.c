@@ -89,7 +89,8 @@ static uint64_t number_at(const uint8_t *at, const uint8_t *end)
     return number;
 }
 
-static void request_sent(struct sim *sim, struct oracle_sender *sender, const uint8_t *body, const uint8_t *end)
+static void request_sent(struct sim *sim, struct oracle_sender *sender, const uint8_t *body,
+                         const uint8_t *end)
 {
     if (end - body < 3 || body[1] > 0x7f) { /* [kind, id, …]; the greeting begins with a string */
         return;
@@ -158,8 +159,9 @@ static void check_certain(struct sim *sim, const struct sim_hold *hold, uint64_t
     const struct oracle_token *token = oracle_token(sim->oracle, hold->token);
     bool lie = token != NULL && !hold->lost && oracle_lies(sim, "mutual-exclusion-certain");
     if (token == NULL || lie || (token->ended_index != 0 && !was_taken_away(token))) {
-        sim_violation(sim, "mutual-exclusion", "client %u is certain of token %llu for %llu ms, which %s", hold->client,
-                      (ull)hold->token, (ull)remaining_ms, token == NULL ? "never was" : "has ended");
+        sim_violation(sim, "mutual-exclusion", "client %u is certain of token %llu for %llu ms, which %s",
+                      hold->client, (ull)hold->token, (ull)remaining_ms,
+                      token == NULL ? "never was" : "has ended");
     }
 }
 
@@ -167,8 +169,8 @@ void promise_hold_begin(struct sim *sim, struct sim_hold *hold, struct boot_time
 {
     struct oracle_token *token = oracle_token(sim->oracle, hold->token);
     if (token == NULL) {
-        sim_violation(sim, "acknowledged", "client %u was given token %llu, which never was granted", hold->client,
-                      (ull)hold->token);
+        sim_violation(sim, "acknowledged", "client %u was given token %llu, which never was granted",
+                      hold->client, (ull)hold->token);
     }
     hold->next = token->holds;
     token->holds = hold;
@@ -199,10 +201,12 @@ void promise_hold_look(struct sim *sim, struct sim_hold *hold, struct boot_time 
         sim->counts.certain_looks++;
         check_certain(sim, hold, remaining_ms);
     }
-    bool missing = hold->was_certain && !hold->lost && remaining_ms > 0 && oracle_lies(sim, "lost-callback-missing");
+    bool missing =
+        hold->was_certain && !hold->lost && remaining_ms > 0 && oracle_lies(sim, "lost-callback-missing");
     if (driven && !hold->lost && ((hold->was_certain && remaining_ms == 0) || missing)) {
-        sim_violation(sim, "lost-callback", "client %u is not certain of token %llu any more, and was not told",
-                      hold->client, (ull)hold->token);
+        sim_violation(sim, "lost-callback",
+                      "client %u is not certain of token %llu any more, and was not told", hold->client,
+                      (ull)hold->token);
     }
     hold->was_certain = remaining_ms > 0 && (driven || hold->was_certain);
 }
@@ -211,8 +215,8 @@ void promise_hold_lost(struct sim *sim, struct sim_hold *hold, enum lockstep_los
                        struct boot_time now)
 {
     if (hold->lost || hold->released || oracle_lies(sim, "lost-callback-twice")) {
-        sim_violation(sim, "lost-callback", "client %u is told of the loss of token %llu, which it %s", hold->client,
-                      (ull)hold->token, hold->released ? "has released" : "knows");
+        sim_violation(sim, "lost-callback", "client %u is told of the loss of token %llu, which it %s",
+                      hold->client, (ull)hold->token, hold->released ? "has released" : "knows");
     }
     hold->lost = true;
     sim->counts.losses++;
@@ -221,8 +225,9 @@ void promise_hold_lost(struct sim *sim, struct sim_hold *hold, enum lockstep_los
         remaining_ms = 0;
     }
     if (reason == LOCKSTEP_LOST_UNCERTAIN && hold->was_certain && remaining_ms == 0) {
-        sim_violation(sim, "lost-callback", "client %u is told of the loss of token %llu after its certain time",
-                      hold->client, (ull)hold->token);
+        sim_violation(sim, "lost-callback",
+                      "client %u is told of the loss of token %llu after its certain time", hold->client,
+                      (ull)hold->token);
     }
 }
 
@@ -267,15 +272,16 @@ static void check_request(struct sim *sim, const struct promise_answer *answer)
         return;
     }
     struct oracle_request *request = oracle_request(oracle, answer->session, reply->id);
-    if (request == NULL || request->status != (uint16_t)reply->status || request->kind != (uint8_t)answer->kind ||
-        oracle_lies(sim, "acknowledged-answer")) {
-        sim_violation(sim, "acknowledged", "client %u was told %s of %s, request %llu of session %llu; it is %s",
-                      answer->client, proto_status_name(reply->status), name_of(answer->kind), (ull)reply->id,
-                      (ull)answer->session, request == NULL ? "not applied" : proto_status_name(request->status));
+    if (request == NULL || request->status != (uint16_t)reply->status ||
+        request->kind != (uint8_t)answer->kind || oracle_lies(sim, "acknowledged-answer")) {
+        sim_violation(
+            sim, "acknowledged", "client %u was told %s of %s, request %llu of session %llu; it is %s",
+            answer->client, proto_status_name(reply->status), name_of(answer->kind), (ull)reply->id,
+            (ull)answer->session, request == NULL ? "not applied" : proto_status_name(request->status));
     }
     if (request->answered || oracle_lies(sim, "exactly-once-answer")) {
-        sim_violation(sim, "exactly-once", "the answer of request %llu of session %llu was given twice", (ull)reply->id,
-                      (ull)answer->session);
+        sim_violation(sim, "exactly-once", "the answer of request %llu of session %llu was given twice",
+                      (ull)reply->id, (ull)answer->session);
     }
     request->answered = true;
     oracle->acknowledged = request->index > oracle->acknowledged ? request->index : oracle->acknowledged;
@@ -283,8 +289,10 @@ static void check_request(struct sim *sim, const struct promise_answer *answer)
     if (answer->kind == PROTO_LOCK_ACQUIRE && reply->status == PROTO_STATUS_OK &&
         (token != reply->body.grant.token ||
          (answer->outcome->hold != NULL && token != lsc_hold_token(answer->outcome->hold)))) {
-        sim_violation(sim, "acknowledged", "client %u was given token %llu by request %llu of session %llu, which got %llu",
-                      answer->client, (ull)reply->body.grant.token, (ull)reply->id, (ull)answer->session, (ull)token);
+        sim_violation(sim, "acknowledged",
+                      "client %u was given token %llu by request %llu of session %llu, which got %llu",
+                      answer->client, (ull)reply->body.grant.token, (ull)reply->id, (ull)answer->session,
+                      (ull)token);
     }
 }
 
@@ -303,8 +311,8 @@ static void check_kill(struct sim *sim, const struct promise_answer *answer)
 {
     const struct oracle_session *session = oracle_session(sim->oracle, answer->asked_session);
     if (session == NULL || session->ended_index == 0) {
-        sim_violation(sim, "acknowledged", "client %u was told that session %llu is killed, and it lives", answer->client,
-                      (ull)answer->asked_session);
+        sim_violation(sim, "acknowledged", "client %u was told that session %llu is killed, and it lives",
+                      answer->client, (ull)answer->asked_session);
     }
 }
 
@@ -316,8 +324,8 @@ void promise_answer(struct sim *sim, const struct promise_answer *answer)
         result = LOCKSTEP_OK;
     }
     if (answer->again && result == LOCKSTEP_OK) {
-        sim_violation(sim, "exactly-once", "client %u released token %llu twice, and both times well", answer->client,
-                      (ull)answer->token);
+        sim_violation(sim, "exactly-once", "client %u released token %llu twice, and both times well",
+                      answer->client, (ull)answer->token);
     }
     const struct proto_operation *operation = proto_operation_find((uint64_t)answer->kind);
     if (outcome->reply != NULL && operation->served_by == PROTO_QUERY) {
@@ -337,8 +345,8 @@ void promise_answer(struct sim *sim, const struct promise_answer *answer)
 void promise_session_opened(struct sim *sim, unsigned client, uint64_t session)
 {
     if (session != 0 && oracle_session(sim->oracle, session) == NULL) {
-        sim_violation(sim, "acknowledged", "client %u was told that session %llu is open, and it never was", client,
-                      (ull)session);
+        sim_violation(sim, "acknowledged", "client %u was told that session %llu is open, and it never was",
+                      client, (ull)session);
     }
 }
 
@@ -346,7 +354,7 @@ void promise_session_closed(struct sim *sim, unsigned client, uint64_t session)
 {
     const struct oracle_session *of = oracle_session(sim->oracle, session);
     if (of == NULL || of->ended_index == 0 || oracle_lies(sim, "acknowledged-close")) {
-        sim_violation(sim, "acknowledged", "client %u was told that session %llu is closed, and it is not", client,
-                      (ull)session);
+        sim_violation(sim, "acknowledged", "client %u was told that session %llu is closed, and it is not",
+                      client, (ull)session);
     }
 }

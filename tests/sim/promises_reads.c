@@ -32,7 +32,8 @@ static void past_of(const struct sim_oracle *oracle, unsigned key, uint64_t inde
     for (; at != 0 && left > 0; at = oracle->tokens[at].previous) {
         const struct oracle_token *token = &oracle->tokens[at];
         left -= lives_at(token->granted_index, token->ended_index, granted);
-        if (lives_at(token->granted_index, token->ended_index, index) && ret->count < PROTO_STATUS_HOLDERS_MAX) {
+        if (lives_at(token->granted_index, token->ended_index, index) &&
+            ret->count < PROTO_STATUS_HOLDERS_MAX) {
             ret->tokens[ret->count++] = at;
         }
     }
@@ -60,14 +61,14 @@ static void check_get(struct sim *sim, const struct promise_answer *answer, uint
     past_of(sim->oracle, oracle_key_find(sim->oracle, bytes_of(answer->key)), index, &past);
     uint64_t count = lock->holders_count - (lock->holders_count > 0 && oracle_lies(sim, "reads-free"));
     if (count != past.count) {
-        sim_violation(sim, "reads", "client %u saw %llu holders of %s at %llu, there were %u", answer->client, (ull)count,
-                      answer->key, (ull)index, past.count);
+        sim_violation(sim, "reads", "client %u saw %llu holders of %s at %llu, there were %u", answer->client,
+                      (ull)count, answer->key, (ull)index, past.count);
     }
     for (uint32_t i = 0; i < lock->holders_shown; i++) {
         uint64_t token = lock->holders[i].token + (oracle_lies(sim, "reads-holder") ? 1 : 0);
         if (!has(&past, token)) {
-            sim_violation(sim, "reads", "client %u saw token %llu on %s at %llu, where it did not live", answer->client,
-                          (ull)token, answer->key, (ull)index);
+            sim_violation(sim, "reads", "client %u saw token %llu on %s at %llu, where it did not live",
+                          answer->client, (ull)token, answer->key, (ull)index);
         }
     }
 }
@@ -81,9 +82,10 @@ static void check_fence(struct sim *sim, const struct promise_answer *answer, ui
     bool fits = past.count > 0 && current == answer->fence;
     if (reply->body.fence.fence != current || (reply->status == PROTO_STATUS_OK) != fits ||
         oracle_lies(sim, "reads-fence")) {
-        sim_violation(sim, "reads", "client %u asked for fence %llu of %s at %llu and got %s, fence %llu; it was %llu",
-                      answer->client, (ull)answer->fence, answer->key, (ull)index, proto_status_name(reply->status),
-                      (ull)reply->body.fence.fence, (ull)current);
+        sim_violation(sim, "reads",
+                      "client %u asked for fence %llu of %s at %llu and got %s, fence %llu; it was %llu",
+                      answer->client, (ull)answer->fence, answer->key, (ull)index,
+                      proto_status_name(reply->status), (ull)reply->body.fence.fence, (ull)current);
     }
 }
 
@@ -93,9 +95,9 @@ static void check_session(struct sim *sim, const struct promise_answer *answer, 
     const struct oracle_session *session = oracle_session(sim->oracle, answer->asked_session);
     bool lived = session != NULL && lives_at(session->opened_index, session->ended_index, index);
     if ((reply->status == PROTO_STATUS_OK) != lived || oracle_lies(sim, "reads-session")) {
-        sim_violation(sim, "reads", "client %u asked for session %llu at %llu and got %s; it %s", answer->client,
-                      (ull)answer->asked_session, (ull)index, proto_status_name(reply->status),
-                      lived ? "lived" : "did not live");
+        sim_violation(sim, "reads", "client %u asked for session %llu at %llu and got %s; it %s",
+                      answer->client, (ull)answer->asked_session, (ull)index,
+                      proto_status_name(reply->status), lived ? "lived" : "did not live");
     }
 }
 
@@ -113,9 +115,9 @@ static void check_list(struct sim *sim, const struct promise_answer *answer, uin
         held_shown += row->holders_count > 0;
         if (row->holders_count != past.count ||
             (past.count > 0 && oracle->tokens[past.tokens[0]].fence != row->fence)) {
-            sim_violation(sim, "reads", "client %u saw %llu holders of %.*s at %llu in a list, there were %u", answer->client,
-                          (ull)row->holders_count, (int)row->key.size, (const char *)row->key.data, (ull)index,
-                          past.count);
+            sim_violation(sim, "reads", "client %u saw %llu holders of %.*s at %llu in a list, there were %u",
+                          answer->client, (ull)row->holders_count, (int)row->key.size,
+                          (const char *)row->key.data, (ull)index, past.count);
         }
     }
     for (unsigned i = 0; i < oracle->keys_count && !list->more; i++) {
@@ -124,8 +126,8 @@ static void check_list(struct sim *sim, const struct promise_answer *answer, uin
     }
     held += oracle_lies(sim, "reads-list");
     if (!list->more && held != held_shown) {
-        sim_violation(sim, "reads", "client %u saw %u keys held at %llu, there were %u", answer->client, held_shown,
-                      (ull)index, held);
+        sim_violation(sim, "reads", "client %u saw %u keys held at %llu, there were %u", answer->client,
+                      held_shown, (ull)index, held);
     }
 }
 
@@ -140,7 +142,8 @@ void promise_read(struct sim *sim, const struct promise_answer *answer)
     uint64_t index = reply->applied_index;
     sim->counts.reads++;
     if (!answer->stale && (index < answer->floor || oracle_lies(sim, "reads-past"))) {
-        sim_violation(sim, "reads", "client %u was answered as of %llu, and %llu was acknowledged before it asked",
+        sim_violation(sim, "reads",
+                      "client %u was answered as of %llu, and %llu was acknowledged before it asked",
                       answer->client, (ull)index, (ull)answer->floor);
     }
     switch ((int)answer->kind) {
