@@ -144,6 +144,25 @@ static void what_an_older_leadership_queued_never_leaves(void **state)
     cluster_free(cluster);
 }
 
+/* ---- time ---- */
+
+static void a_timeout_that_does_not_move_is_not_due_again_at_once(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    unsigned follower = (cluster_sure_leader(cluster) + 1) % 3;
+    struct replica *replica = cluster->nodes[follower].replica;
+    raft_time timer = replica->raft.election_timer_start;
+    replica->timeout_fired_ms = cluster->now_ms;
+    replica->raft.election_timer_start = 0;
+    assert_true(raft_timeout(&replica->raft) < cluster->now_ms);
+    assert_true(replica_deadline(replica).ms > cluster->now_ms);
+    replica->raft.election_timer_start = timer;
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 /* ---- the start ---- */
 
 static void nobody_leads_before_its_first_entry_is_durable(void **state)
@@ -236,6 +255,7 @@ int main(void)
         cmocka_unit_test(frames_of_another_directory_are_dropped),
         cmocka_unit_test(the_commit_index_never_falls),
         cmocka_unit_test(what_an_older_leadership_queued_never_leaves),
+        cmocka_unit_test(a_timeout_that_does_not_move_is_not_due_again_at_once),
         cmocka_unit_test(nobody_leads_before_its_first_entry_is_durable),
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
     };
