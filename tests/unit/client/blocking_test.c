@@ -373,6 +373,24 @@ static void a_node_that_is_not_there_is_unreachable_in_time(void **state)
     lockstep_client_free(client);
 }
 
+/* The node listens on IPv4 only, and the name may stand for an address of IPv6 first: each is tried. */
+static void a_node_is_found_by_its_name(void **state)
+{
+    (void)state;
+    struct lockstep_options options;
+    struct lockstep_client *client = NULL;
+    struct lockstep_lock *lock = NULL;
+    char endpoint[64];
+    lockstep_options_init(&options);
+    (void)snprintf(endpoint, sizeof(endpoint), "localhost%s", strrchr(fake_node_endpoint(node), ':'));
+    options.endpoints = endpoint;
+    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
+    assert_int_equal(lockstep_try_acquire(client, "k", &lock), LOCKSTEP_OK);
+    lockstep_lock_free(lock);
+    lockstep_client_free(client);
+    assert_int_equal(fake_node_sessions(node), 0);
+}
+
 /* ---- handles ---- */
 
 static void a_handle_is_extended_and_released_by_others(void **state)
@@ -457,6 +475,7 @@ int main(void)
         RULE(a_lock_may_be_freed_in_its_on_lost),
         RULE(a_dropped_connection_is_no_loss),
         RULE(a_node_that_is_not_there_is_unreachable_in_time),
+        RULE(a_node_is_found_by_its_name),
         RULE(a_handle_is_extended_and_released_by_others),
         RULE(the_status_of_the_cluster_shows_who_answers_and_who_does_not),
     };
