@@ -60,6 +60,37 @@ static void a_vote_is_stored_before_it_is_spoken_of(void **state)
     cluster_free(cluster);
 }
 
+/* F1 */
+static void formed_was_stored_first(struct cluster *cluster, uint64_t from, uint64_t to,
+                                    const struct link_part *parts, unsigned count)
+{
+    struct wire_frame frame;
+    struct metadata metadata;
+    char message[512];
+    (void)to;
+    bool whole = count == 1 && wire_decode(parts[0].data, parts[0].size, &frame) == NULL;
+    if (!whole || frame.kind == WIRE_INTRODUCTION) {
+        return;
+    }
+    struct disk *disk = simulated_disk_seam(cluster->nodes[from - 1].disk);
+    assert_int_equal(metadata_load(disk, &metadata, message, sizeof message), METADATA_OK);
+    assert_true(metadata.formed);
+    assert_int_equal(metadata.known_count, 2);
+    frames_seen++;
+}
+
+static void that_it_is_formed_is_stored_before_it_takes_part(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_create(cluster_options(3, seed));
+    frames_seen = 0;
+    cluster->on_frame = formed_was_stored_first;
+    cluster_start_all(cluster);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
+    assert_true(frames_seen > 0);
+    cluster_free(cluster);
+}
+
 /* ---- frames that a node takes ---- */
 
 static bool receive(struct cluster *cluster, unsigned to, unsigned from, const struct wire_frame *frame)
@@ -141,6 +172,53 @@ static void what_an_older_leadership_queued_never_leaves(void **state)
     assert_true(cluster_propose(cluster, leader, 10));
     assert_true(peer->feed_count == 0 || peer->feed[0].term == raft_current_term(&replica->raft));
     cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* ---- reads ---- */
+
+/* D1 */
+static void a_round_proves_no_read_that_came_after_it(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster), follower = (leader + 1) % 3;
+    struct replica *replica = cluster->nodes[leader].replica;
+    uint64_t answered = cluster->nodes[leader].reads_answered;
+    assert_true(cluster_read_at(cluster, leader));
+    replica_flush(replica);
+    assert_true(cluster_read_at(cluster, leader));
+    struct wire_frame yes = {
+        .kind = WIRE_READ_ANSWER,
+        .read = {.term = raft_current_term(&replica->raft), .nonce = replica->reads.nonce_last, .yes = true},
+    };
+    assert_true(receive(cluster, leader, follower, &yes));
+    assert_int_equal(replica->reads.proven_upto, replica->reads.sequence_last - 1);
+    assert_int_equal(cluster->nodes[leader].reads_answered, answered + 1);
+    cluster_converge(cluster);
+    assert_int_equal(cluster->nodes[leader].reads_answered, answered + 2);
+    cluster_free(cluster);
+}
+
+/* D2: as if one entry more had been committed when the read came. */
+static void a_read_waits_for_what_was_committed_when_it_came(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster);
+    struct cluster_node *node = &cluster->nodes[leader];
+    struct replica_reads *reads = &node->replica->reads;
+    uint64_t answered = node->reads_answered;
+    assert_true(cluster_read_at(cluster, leader));
+    assert_int_equal(reads->queue[reads->head].commit_index, node->replica->commit_index);
+    reads->queue[reads->head].commit_index = node->replica->applied_index + 1;
+    cluster_run(cluster, 100);
+    assert_int_equal(reads->proven_upto, reads->sequence_last);
+    assert_int_equal(node->reads_answered, answered);
+    cluster_converge(cluster);
+    assert_int_equal(node->reads_answered, answered + 1);
     cluster_free(cluster);
 }
 
@@ -252,9 +330,12 @@ int main(void)
     printf("seed %" PRIu64 "\n", seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vote_is_stored_before_it_is_spoken_of),
+        cmocka_unit_test(that_it_is_formed_is_stored_before_it_takes_part),
         cmocka_unit_test(frames_of_another_directory_are_dropped),
         cmocka_unit_test(the_commit_index_never_falls),
         cmocka_unit_test(what_an_older_leadership_queued_never_leaves),
+        cmocka_unit_test(a_round_proves_no_read_that_came_after_it),
+        cmocka_unit_test(a_read_waits_for_what_was_committed_when_it_came),
         cmocka_unit_test(a_timeout_that_does_not_move_is_not_due_again_at_once),
         cmocka_unit_test(nobody_leads_before_its_first_entry_is_durable),
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
