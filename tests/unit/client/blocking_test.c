@@ -391,6 +391,43 @@ static void a_node_is_found_by_its_name(void **state)
     assert_int_equal(fake_node_sessions(node), 0);
 }
 
+static void on_session_lost(void *arg, enum lockstep_lost_reason reason, const char *detail)
+{
+    atomic_int *told = arg;
+    assert_true(reason == LOCKSTEP_LOST_KILLED || reason == LOCKSTEP_LOST_ENDED);
+    assert_non_null(detail);
+    atomic_fetch_add(told, 1);
+}
+
+static void a_killed_session_is_told_once(void **state)
+{
+    (void)state;
+    struct lockstep_options options;
+    struct lockstep_client *client = NULL;
+    struct lockstep_client *administrator = create(10000);
+    struct lockstep_lock *lock = NULL;
+    atomic_int told = 0;
+    lockstep_options_init(&options);
+    options.endpoints = fake_node_endpoint(node);
+    options.session_ttl_ms = 500;
+    options.on_session_lost = on_session_lost;
+    options.on_session_lost_arg = &told;
+    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
+    assert_int_equal(lockstep_try_acquire(client, "k", &lock), LOCKSTEP_OK);
+    assert_int_equal(lockstep_session_kill(administrator, lockstep_session_id(client), "a test"), LOCKSTEP_OK);
+    for (int64_t end = now_ms() + 60000; atomic_load(&told) == 0;) {
+        assert_true(now_ms() < end);
+        (void)poll(NULL, 0, 1);
+    }
+    assert_int_equal(lockstep_lock_release(lock), LOCKSTEP_SESSION_LOST);
+    lockstep_lock_free(lock);
+    assert_int_equal(lockstep_try_acquire(client, "k", &lock), LOCKSTEP_OK); /* in a new session */
+    lockstep_lock_free(lock);
+    lockstep_client_free(client);
+    lockstep_client_free(administrator);
+    assert_int_equal(told, 1);
+}
+
 /* ---- handles ---- */
 
 static void a_handle_is_extended_and_released_by_others(void **state)
@@ -476,6 +513,7 @@ int main(void)
         RULE(a_dropped_connection_is_no_loss),
         RULE(a_node_that_is_not_there_is_unreachable_in_time),
         RULE(a_node_is_found_by_its_name),
+        RULE(a_killed_session_is_told_once),
         RULE(a_handle_is_extended_and_released_by_others),
         RULE(the_status_of_the_cluster_shows_who_answers_and_who_does_not),
     };
