@@ -104,6 +104,11 @@ static void execute_once(struct fsm *fsm, struct call *call)
     } else {
         fsm_effect_reply(fsm, call, &answer, fsm->time_ms);
     }
+    if (fsm->hand_on_next != NULL) {
+        struct lock *lock = fsm->hand_on_next;
+        fsm->hand_on_next = NULL;
+        fsm_lock_hand_on(fsm, lock);
+    }
 }
 
 static void apply_in_session(struct fsm *fsm, struct call *call)

@@ -237,6 +237,7 @@ struct fsm {
     uint32_t commands_capacity;
     uint32_t releases_left;
     uint32_t hand_ons_left;
+    struct lock *hand_on_next; /* when the command that runs has its answer, so that effects stand in the order of the grants */
     struct proto_holder holder; /* of the HELD that is being answered */
 
     /* digest.c */
