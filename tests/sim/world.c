@@ -216,8 +216,8 @@ static struct sim *create(const struct sim_options *options)
     sim->random_clients = stream_of(options->seed, 5);
     sim->random_storm = stream_of(options->seed, 6);
     unsigned nodes = sim_chance(&settings, 3) ? 5 : 3;
-    unsigned clients = 4 + (unsigned)sim_random(&settings, 40);
-    uint64_t storm_ms = 1000 + sim_random(&settings, 3000);
+    unsigned clients = 3 + (unsigned)sim_random(&settings, 14);
+    uint64_t storm_ms = 800 + sim_random(&settings, 2400);
     sim->nodes_count = options->nodes != 0 ? options->nodes : nodes;
     sim->clients_count = options->clients != 0 ? options->clients : clients;
     sim->options.storm_ms = options->storm_ms != 0 ? options->storm_ms : storm_ms;
