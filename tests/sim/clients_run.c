@@ -8,7 +8,8 @@
 #include "tests/sim/clients.h"
 
 enum {
-    DRIFT_PPM = 100000,
+    DRIFT_PPM_LEAST = 52000, /* two clocks differ by (1 + 2.5 %) / (1 - 2.5 %) at most */
+    DRIFT_PPM_MOST = 100000,
     START_US_MAX = 100 * 1000,
     ADMIN_MAX = 2,
 };
@@ -27,7 +28,7 @@ static void client_draw(struct sim *sim, struct client *client)
     client->timeout_ms = 500 + sim_random(random, 4500);
     client->think_us = 100 + sim_random(random, 100 << sim_random(random, 7));
     client->hold_us = holds_us[sim_random(random, 3)];
-    client->drift_ppm = DRIFT_PPM;
+    client->drift_ppm = sim_chance(random, 2) ? DRIFT_PPM_LEAST : DRIFT_PPM_MOST;
     client->back_us = sim_random(random, START_US_MAX);
     client->admin_left = (unsigned)sim_random(random, ADMIN_MAX + 1);
     for (unsigned i = 0; i < CLIENT_SLOTS_MAX; i++) {
