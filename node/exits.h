@@ -14,7 +14,7 @@
     X(LOCKED,    5,   yes, "another process uses the data directory")                                                 \
     X(FOREIGN,   6,   no,  "the data directory is not this node's: another's, or one that replaced what the others know")                           \
     X(DATA,      7,   no,  "the data can not be started from: corrupt, less than was acknowledged, or never set up")  \
-    X(REPLICA,   8,   yes, "while running: a disk write failed, or progress that must come did not")                  \
+    X(REPLICA,   8,   yes, "the disk failed or is full, at the start or later; or progress that must come did not")                  \
     X(STATE,     9,   no,  "while running: a log entry of a newer version, or an invariant of the state is broken")
 
 enum node_exit {

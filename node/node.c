@@ -80,6 +80,12 @@ static unsigned connections_room(struct node *node)
     return room;
 }
 
+/* It can not be started from the data: because of the data, or because the disk did not do what it was asked, which may pass. */
+static enum node_exit data_exit(const struct node *node)
+{
+    return disk_real_failure(node->disk) != 0 ? NODE_EXIT_REPLICA : NODE_EXIT_DATA;
+}
+
 /* Whose directory is it? Told apart here, because the answers have different exit codes. */
 static enum node_exit directory_check(struct node *node)
 {
@@ -101,7 +107,7 @@ static enum node_exit directory_check(struct node *node)
     case METADATA_CORRUPT:
     case METADATA_ERROR:
     default:
-        return NODE_EXIT_DATA;
+        return data_exit(node);
     }
     if (metadata.cluster_id != config->cluster.id) {
         (void)snprintf(node->message, sizeof(node->message),
@@ -263,7 +269,7 @@ static enum node_exit replica_start(struct node *node)
     uv_update_time(&node->uv);
     node->replica = replica_open(&options, node->disk, node->link, &machine, &callbacks, loop_now(node->loop),
                                  node->message, sizeof(node->message));
-    return node->replica != NULL ? NODE_EXIT_OK : NODE_EXIT_DATA;
+    return node->replica != NULL ? NODE_EXIT_OK : data_exit(node);
 }
 
 static void announce(struct node *node)

@@ -3,6 +3,7 @@
 #define LOCKSTEP_NODE_REPLICA_DISK_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "node/replica/disk_real.h"
 
@@ -32,6 +33,7 @@ struct disk_real {
     struct disk disk;
     int directory; /* open for openat() and fsync() */
     int lock;
+    atomic_int failure; /* disk_real_failure() */
     struct disk_threads threads;
     void (*closed)(void *ctx);
     void *ctx;

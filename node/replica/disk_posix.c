@@ -21,6 +21,39 @@ static int directory_of(struct disk *disk)
     return ((struct disk_real *)disk)->directory;
 }
 
+/* Whether it is the machine's state and not the data's: see disk_real_failure(). */
+static bool may_pass(int error)
+{
+    switch (error) {
+    case EIO:
+    case ENOSPC:
+    case EDQUOT:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* -errno, and remembered. */
+static int failed(struct disk *disk)
+{
+    int error = errno;
+    int none = 0;
+    if (may_pass(error)) {
+        (void)atomic_compare_exchange_strong(&((struct disk_real *)disk)->failure, &none,
+                                             error); /* the first counts */
+    }
+    return -error;
+}
+
+int disk_real_failure(const struct disk *disk)
+{
+    return atomic_load(&((const struct disk_real *)disk)->failure);
+}
+
 static int posix_open(struct disk *disk, const char *name, int flags, struct disk_file **ret_file)
 {
     int how = O_CLOEXEC | ((flags & DISK_WRITE) == 0  ? O_RDONLY
@@ -33,7 +66,7 @@ static int posix_open(struct disk *disk, const char *name, int flags, struct dis
         fd = openat(directory_of(disk), name, how, 0640);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
-        return -errno;
+        return failed(disk);
     }
     struct disk_file *file = malloc(sizeof *file);
     LOCKSTEP_ASSERT(file != NULL);
@@ -51,7 +84,6 @@ static void posix_close(struct disk *disk, struct disk_file *file)
 
 static int64_t posix_read(struct disk *disk, struct disk_file *file, void *data, size_t size, uint64_t offset)
 {
-    (void)disk;
     size_t got = 0;
     while (got < size) {
         ssize_t n = pread(file->fd, (uint8_t *)data + got, size - got, (off_t)(offset + got));
@@ -59,7 +91,7 @@ static int64_t posix_read(struct disk *disk, struct disk_file *file, void *data,
             continue;
         }
         if (n < 0) {
-            return -errno;
+            return failed(disk);
         }
         if (n == 0) {
             break;
@@ -72,7 +104,6 @@ static int64_t posix_read(struct disk *disk, struct disk_file *file, void *data,
 static int posix_write(struct disk *disk, struct disk_file *file, const void *data, size_t size,
                        uint64_t offset)
 {
-    (void)disk;
     size_t put = 0;
     while (put < size) {
         ssize_t n = pwrite(file->fd, (const uint8_t *)data + put, size - put, (off_t)(offset + put));
@@ -80,10 +111,11 @@ static int posix_write(struct disk *disk, struct disk_file *file, const void *da
             continue;
         }
         if (n < 0) {
-            return -errno;
+            return failed(disk);
         }
         if (n == 0) {
-            return -EIO;
+            errno = EIO;
+            return failed(disk);
         }
         put += (size_t)n;
     }
@@ -92,16 +124,14 @@ static int posix_write(struct disk *disk, struct disk_file *file, const void *da
 
 static int posix_sync(struct disk *disk, struct disk_file *file)
 {
-    (void)disk;
-    return fdatasync(file->fd) == 0 ? 0 : -errno;
+    return fdatasync(file->fd) == 0 ? 0 : failed(disk);
 }
 
 static int posix_allocate(struct disk *disk, struct disk_file *file, uint64_t size)
 {
     struct stat status;
-    (void)disk;
     if (fstat(file->fd, &status) != 0) {
-        return -errno;
+        return failed(disk);
     }
     if ((uint64_t)status.st_size < size) {
         int rv;
@@ -112,39 +142,38 @@ static int posix_allocate(struct disk *disk, struct disk_file *file, uint64_t si
             return 0;
         }
         if (errno != EOPNOTSUPP) {
-            return -errno;
+            return failed(disk);
         }
         /* A file system that can not reserve: the size alone; the space comes with the first writes. */
     }
-    return ftruncate(file->fd, (off_t)size) == 0 ? 0 : -errno;
+    return ftruncate(file->fd, (off_t)size) == 0 ? 0 : failed(disk);
 }
 
 static int64_t posix_size(struct disk *disk, struct disk_file *file)
 {
     struct stat status;
-    (void)disk;
-    return fstat(file->fd, &status) == 0 ? (int64_t)status.st_size : -errno;
+    return fstat(file->fd, &status) == 0 ? (int64_t)status.st_size : failed(disk);
 }
 
 static int posix_rename(struct disk *disk, const char *from, const char *to)
 {
-    return renameat(directory_of(disk), from, directory_of(disk), to) == 0 ? 0 : -errno;
+    return renameat(directory_of(disk), from, directory_of(disk), to) == 0 ? 0 : failed(disk);
 }
 
 static int posix_unlink(struct disk *disk, const char *name)
 {
-    return unlinkat(directory_of(disk), name, 0) == 0 ? 0 : -errno;
+    return unlinkat(directory_of(disk), name, 0) == 0 ? 0 : failed(disk);
 }
 
 static int posix_make_dir(struct disk *disk, const char *name)
 {
-    return mkdirat(directory_of(disk), name, 0750) == 0 ? 0 : -errno;
+    return mkdirat(directory_of(disk), name, 0750) == 0 ? 0 : failed(disk);
 }
 
 static int open_directory(struct disk *disk, const char *name)
 {
     int fd = openat(directory_of(disk), name[0] == 0 ? "." : name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd >= 0 ? fd : -errno;
+    return fd >= 0 ? fd : failed(disk);
 }
 
 static int posix_sync_dir(struct disk *disk, const char *name)
@@ -153,7 +182,7 @@ static int posix_sync_dir(struct disk *disk, const char *name)
     if (fd < 0) {
         return fd;
     }
-    int rv = fsync(fd) == 0 ? 0 : -errno;
+    int rv = fsync(fd) == 0 ? 0 : failed(disk);
     (void)close(fd); /* Only read. */
     return rv;
 }
@@ -176,7 +205,7 @@ static int posix_list(struct disk *disk, const char *name, void (*each)(void *ct
     }
     DIR *stream = fdopendir(fd);
     if (stream == NULL) {
-        int rv = -errno;
+        int rv = failed(disk);
         (void)close(fd); /* Only read. */
         return rv;
     }
@@ -185,7 +214,7 @@ static int posix_list(struct disk *disk, const char *name, void (*each)(void *ct
         errno = 0;
         const struct dirent *entry = readdir(stream);
         if (entry == NULL) {
-            rv = -errno;
+            rv = failed(disk);
             break;
         }
         if (is_regular(fd, entry)) {

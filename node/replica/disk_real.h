@@ -10,6 +10,9 @@
  * (file "lock", kept until the close), check that it is writable, start the worker threads.
  * @return the disk, or NULL with `message`: locked by process N, not writable, not a directory, … and what to do. */
 struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, size_t message_size);
+/* What kept a file call from working so far although nothing is wrong with the data: no space, no memory or descriptors, or a
+ * device that failed. Started again later, the node may do better. @return an errno, the first; 0: none. Any thread. */
+int disk_real_failure(const struct disk *disk);
 /* Wait for running jobs (their `done` will not be called any more), end the threads, unlock. `closed` runs when the
  * loop's handle is gone and the memory is freed. */
 void disk_real_close(struct disk *disk, void (*closed)(void *ctx), void *ctx);

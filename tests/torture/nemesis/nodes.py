@@ -9,12 +9,11 @@ from nemesis.disk import Disk
 from nemesis.process import Process, describe, sanitizer_library
 
 # node/exits.h
-OK, DATA_DIR, DATA, REPLICA = 0, 4, 7, 8
+OK, DATA_DIR, REPLICA = 0, 4, 8
 RESTART_HELPS = {1, 3, 5, 8}
 # With a disk that fails: a write failed while it ran, or already when it looked at its directory.
 DISK_FAULT_EXITS = {DATA_DIR, REPLICA}
 # Or while it opened its files: then the same code as for data that is wrong, which no fault of ours explains.
-CALL_FAILED = re.compile(r"event=exit code=7 .*(Input/output error|No space left on device)")
 
 RESTART_S = 0.3
 # Its own limits for leaving are 2 + 1 + 10 seconds.
@@ -145,7 +144,7 @@ class Node:
         if signal.SIGTERM in self.sent and code in (OK, -signal.SIGTERM):
             return True # the second, if it had not begun to listen to signals
         suspect = self.disk_suspect or bool(self.disk.faulty)
-        return suspect and (code in DISK_FAULT_EXITS or code == DATA and CALL_FAILED.search(self.process.tail()) is not None)
+        return suspect and code in DISK_FAULT_EXITS
 
     # ---- the disk ----
 

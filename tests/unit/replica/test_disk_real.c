@@ -240,6 +240,27 @@ static void a_directory_in_use_is_refused_with_the_process_named(void **state)
     tear_down(&fixture);
 }
 
+/* What kept a node from starting decides whether it is worth another try. Found by a torture run: a passing error ended as "corrupt". */
+static void a_call_that_failed_for_now_is_remembered(void **state)
+{
+    struct fixture fixture;
+    struct disk_file *file = NULL;
+    char name[600];
+    (void)state;
+    set_up(&fixture);
+    const struct disk_ops *ops = fixture.disk->ops;
+    assert_int_equal(ops->open(fixture.disk, "missing", DISK_READ, &file), -ENOENT);
+    assert_int_equal(disk_real_failure(fixture.disk), 0); /* that is an answer */
+
+    (void)snprintf(name, sizeof name, "%s/full", fixture.path);
+    assert_int_equal(symlink("/dev/full", name), 0);
+    assert_int_equal(ops->open(fixture.disk, "full", DISK_WRITE, &file), 0);
+    assert_int_equal(ops->write(fixture.disk, file, "x", 1, 0), -ENOSPC);
+    assert_int_equal(disk_real_failure(fixture.disk), ENOSPC);
+    ops->close(fixture.disk, file);
+    tear_down(&fixture);
+}
+
 static void a_bad_directory_is_refused_by_name(void **state)
 {
     (void)state;
@@ -484,6 +505,7 @@ int main(void)
         cmocka_unit_test(jobs_of_a_lane_run_and_complete_in_order),
         cmocka_unit_test(a_closed_disk_calls_nothing_back),
         cmocka_unit_test(a_directory_in_use_is_refused_with_the_process_named),
+        cmocka_unit_test(a_call_that_failed_for_now_is_remembered),
         cmocka_unit_test(a_bad_directory_is_refused_by_name),
         cmocka_unit_test(a_log_on_files_survives_restarts),
         cmocka_unit_test(metadata_on_files_survives_restarts),
