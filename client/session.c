@@ -11,7 +11,8 @@
  *      unless one was asked for after the other's reply was heard.
  *  S3  Between the sending of a renewal with a new TTL and its answer the session may end by the old or by the new one: the
  *      earlier is counted on (`cap`).
- *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were. */
+ *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were.
+ *  S5  A new TTL is that of the core's own renewals from its sending on: one that was never sent changes nothing. */
 #include <stdio.h>
 #include <string.h>
 
@@ -173,6 +174,9 @@ void lsc_session_sent(struct lsc_core *core, struct lsc_call *call)
     if (!call->counted) {
         call->counted = true;
         session->renewals_asked++;
+    }
+    if (call->request.kind == PROTO_SESSION_RENEW) {
+        session->ttl_ms = ttl_ms; /* S5 */
     }
     session->cap = boot_earlier(session->cap, lease_from(&core->clock, call->sent_at, ttl_ms));
 }
@@ -351,7 +355,6 @@ struct lsc_call *lsc_session_renew(struct lsc_core *core, struct boot_time now, 
     struct lsc_call *call = lsc_call_create(core, now, &request);
     if (call != NULL) {
         session->renews = true;
-        session->ttl_ms = ttl_ms == 0 ? session->ttl_ms : ttl_ms;
     }
     return lsc_call_start(core, now, call, user, done);
 }

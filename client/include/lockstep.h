@@ -59,7 +59,8 @@ enum lockstep_result {
     LOCKSTEP_OK = 0,             /**< done     */
     LOCKSTEP_HELD = 1,           /**< not done: another holds the lock, and no wait was asked for */
     LOCKSTEP_TIMED_OUT = 2,      /**< not done: not granted within the wait; the queue was left */
-    LOCKSTEP_CANCELLED = 3,      /**< not done: the wait was cancelled; a grant that crossed the cancel is given back */
+    LOCKSTEP_CANCELLED = 3,      /**< not done: this call has no lock. Its wait is taken out of the queue, or its grant given
+                                      back, in the background: until the cluster is reached, others may still see it */
     LOCKSTEP_NOT_HELD = 4,       /**< not done: this grant has ended (expired, released, forced away) */
     LOCKSTEP_SESSION_LOST = 5,   /**< not done: the session ended, and with it all of its locks and waits */
     LOCKSTEP_UNREACHABLE = 6,    /**< not done: no leader was found in time; the request was never sent, or was refused */
@@ -293,7 +294,7 @@ struct lockstep_holder {
  * @return LOCKSTEP_OK           granted, and a majority of nodes has recorded it.
  *         LOCKSTEP_HELD         wait_ms was 0, and another holds it.
  *         LOCKSTEP_TIMED_OUT    not granted within wait_ms; the request has left the queue.
- *         LOCKSTEP_CANCELLED    options->cancel was fired.
+ *         LOCKSTEP_CANCELLED    options->cancel was fired; the queue is left in the background.
  *         LOCKSTEP_SESSION_LOST the session ended while waiting.
  *         LOCKSTEP_UNKNOWN      no answer within wait_ms + request_timeout_ms, or the cluster was out of reach for
  *                               request_timeout_ms. It may hold or wait; the library cancels it in the background,
