@@ -85,7 +85,7 @@ static void out_hold_lost(void *ctx, void *user, enum lockstep_lost_reason reaso
     sim_trace(client->sim, "client %u: token %llu is lost: %s", client->number, (ull)slot->hold.token,
               lockstep_lost_reason_text((int)reason));
     promise_hold_lost(client->sim, &slot->hold, reason, client_now(client));
-    if (slot->state == SLOT_HOLD && slot->next_us > client->sim->now_us) {
+    if (slot->state == SLOT_HOLD && !slot->forgets && slot->next_us > client->sim->now_us) {
         slot->next_us = client->sim->now_us + sim_random(&client->sim->random_clients, client->hold_us);
     }
 }

@@ -22,6 +22,7 @@ struct slot {
     enum slot_state state;
     uint64_t next_us;
     char key[CLIENT_KEY_BYTES];
+    bool forgets;         /* it has a lease of its own, and may let it run out */
     struct sim_hold hold; /* hold.hold NULL: none */
     uint64_t fence;
     /* the operation */

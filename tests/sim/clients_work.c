@@ -14,6 +14,8 @@ enum {
     WAIT_LONG_MS = 600,
     PATIENCE_US_MAX = 800 * 1000, /* a wait without an end is cancelled after so long, in the storm */
     RETRY_US = 50 * 1000,
+    OWN_TTL_MS_MAX = 1500,
+    FORGET_US_MAX = 2 * OWN_TTL_MS_MAX * 1000, /* who forgets to give it back lets its lease run out */
 };
 
 static uint64_t *random_of(const struct slot *slot)
@@ -121,7 +123,8 @@ static void on_acquired(void *user, const struct lsc_outcome *outcome)
     slot->next_us = now_us + some_time(slot, client->think_us);
     if (outcome->hold != NULL) {
         slot->state = SLOT_HOLD;
-        slot->next_us = now_us + some_time(slot, client->hold_us);
+        slot->next_us =
+            now_us + (slot->forgets ? below(slot, FORGET_US_MAX) : some_time(slot, client->hold_us));
         slot->fence = lsc_hold_fence(outcome->hold);
         slot->hold = (struct sim_hold){.sim = client->sim,
                                        .client = client->number,
@@ -207,7 +210,8 @@ static void acquire(struct slot *slot)
     body.key = bytes_of(slot->key);
     body.wait_ms = draw_wait(slot);
     body.reentrant = below(slot, 5) == 0;
-    body.ttl_ms = below(slot, 4) == 0 ? PROTO_TTL_MS_MIN + below(slot, 1500) : 0;
+    body.ttl_ms = below(slot, 4) == 0 ? PROTO_TTL_MS_MIN + below(slot, 1 + below(slot, OWN_TTL_MS_MAX)) : 0;
+    slot->forgets = body.ttl_ms != 0 && below(slot, 16) == 0;
     uint64_t mode = below(slot, 10);
     if (mode >= 6 && mode < 9) {
         body.mode = PROTO_MODE_SHARED;
@@ -467,6 +471,7 @@ bool work_sweep(struct client *client)
     }
     if (slot->hold.hold == NULL) {
         struct proto_lock_acquire body = {.wait_ms = PROTO_WAIT_FOREVER};
+        slot->forgets = false;
         (void)snprintf(slot->key, sizeof(slot->key), "v%u", client->swept / 2 % VALUE_KEYS);
         body.key = bytes_of(slot->key);
         client->swept &= ~1U;
