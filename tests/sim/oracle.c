@@ -252,28 +252,21 @@ void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role ro
 
 /* ---- what is durable ---- */
 
-/* Of what a node says to be durable, that counts which it has not given up since: a leader's entries may make it drop
- * entries that were never committed. */
-void oracle_turned(struct sim *sim, struct sim_node *node)
-{
-    struct replica_status status;
-    if (node->replica == NULL) {
-        return;
-    }
-    replica_status(node->replica, &status);
-    sim->oracle->nodes[node->place].durable_index = status.durable_index;
-    node->durable_promised = status.durable_index;
-}
-
+/* What a node says to be durable in its last moment counts: before, a leader's entries may make it drop some that were never
+ * committed. */
 void oracle_ended(struct sim *sim, struct sim_node *node)
 {
-    struct oracle_node *here = &sim->oracle->nodes[node->place];
     struct replica_status status;
     if (node->replica != NULL) {
         replica_status(node->replica, &status);
-        here->durable_index =
-            status.durable_index < here->durable_index ? status.durable_index : here->durable_index;
+        sim->oracle->nodes[node->place].durable_index = status.durable_index;
     }
+}
+
+void oracle_turned(struct sim *sim, struct sim_node *node)
+{
+    (void)sim; /* everything is looked at when it happens */
+    (void)node;
 }
 
 void oracle_started(struct sim *sim, struct sim_node *node)
