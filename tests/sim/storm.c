@@ -64,7 +64,7 @@ static bool has_duration(enum sim_fault_kind kind)
 /* Short ones more often than long ones. */
 static uint64_t duration(uint64_t *random)
 {
-    uint64_t most = DURATION_US_MIN << sim_random(random, 9);
+    uint64_t most = (uint64_t)DURATION_US_MIN << sim_random(random, 9);
     most = most > DURATION_US_MAX ? DURATION_US_MAX : most;
     return DURATION_US_MIN + sim_random(random, most);
 }

@@ -226,8 +226,8 @@ static struct sim *create(const struct sim_options *options)
     sim->turn_max_us = 100U << sim_random(&settings, 5);
     sim->snapshot_after_bytes = 16 * 1024 + sim_random(&settings, 400 * 1024);
     sim->trailing_bytes = 4 * 1024 + sim_random(&settings, 60 * 1024);
-    sim->segment_bytes = 64 * 1024 << sim_random(&settings, 3);
-    sim->cache_bytes = 16 * 1024 << sim_random(&settings, 4);
+    sim->segment_bytes = 64ULL * 1024 << sim_random(&settings, 3);
+    sim->cache_bytes = 16ULL * 1024 << sim_random(&settings, 4);
     oracle_create(sim);
     for (unsigned i = 0; i < sim->nodes_count; i++) {
         node_create(sim, i);
