@@ -17,6 +17,8 @@
 typedef unsigned long long ull;
 
 enum {
+    LIFE_SHORT_US_MIN = 30 * 1000,
+    LIFE_SHORT_US_MAX = 500 * 1000,
     LIFE_US_MIN = 500 * 1000,
     LIFE_US_MAX = 8 * 1000 * 1000,
     REST_US_MAX = 300 * 1000,
@@ -136,7 +138,9 @@ static void start(struct client *client)
     client->state = CLIENT_UP;
     client->lost_session = client->silent = client->keep_session = false;
     client->session_known = 0;
-    client->close_us = sim->now_us + LIFE_US_MIN + sim_random(&sim->random_clients, LIFE_US_MAX);
+    uint64_t least_us = client->restless ? LIFE_SHORT_US_MIN : LIFE_US_MIN;
+    client->close_us = sim->now_us + least_us +
+                       sim_random(&sim->random_clients, client->restless ? LIFE_SHORT_US_MAX : LIFE_US_MAX);
     client->close_us = sim->clients->calm ? SIM_NEVER : client->close_us;
     memset(client->sender, 0, sizeof(*client->sender));
     client->core = lsc_core_create(&config, &output, client_now(client));
@@ -257,7 +261,7 @@ static void looked_after(struct client *client, bool driven)
 {
     struct sim *sim = client->sim;
     struct boot_time now = client_now(client);
-    if (client->state == CLIENT_CLOSED) {
+    if (client->core == NULL || client->state == CLIENT_CLOSED) {
         return;
     }
     tell_session(client);
@@ -324,7 +328,12 @@ static void act(struct client *client)
         return;
     }
     if (client->close_us <= sim->now_us || (client->adopted && client->lost_session)) {
-        leave(client);
+        if (client->restless && !sim->clients->calm && sim_chance(&sim->random_clients, 2)) {
+            client_crash(sim, client->number,
+                         sim_random(&sim->random_clients, REST_US_MAX)); /* as those do who are killed */
+        } else {
+            leave(client);
+        }
         return;
     }
     for (unsigned i = 0; i < client->slots_count && client->state == CLIENT_UP; i++) {

@@ -22,6 +22,7 @@ struct slot {
     enum slot_state state;
     uint64_t next_us;
     char key[CLIENT_KEY_BYTES];
+    bool reads; /* it only asks: it goes on where nothing can be written, at a leader that is none any more */
     bool forgets;         /* it has a lease of its own, and may let it run out */
     struct sim_hold hold; /* hold.hold NULL: none */
     uint64_t fence;
@@ -73,6 +74,7 @@ struct client {
     bool empty;  /* it has nothing any more, in the end */
     unsigned swept;
     /* drawn */
+    bool restless; /* its lives are short: there is always somebody who looks for a leader from nothing */
     unsigned slots_count;
     uint64_t ttl_ms, lock_delay_ms, timeout_ms;
     uint64_t think_us, hold_us;

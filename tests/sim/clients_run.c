@@ -30,11 +30,13 @@ static void client_draw(struct sim *sim, struct client *client)
     client->hold_us = holds_us[sim_random(random, 3)];
     client->drift_ppm = sim_chance(random, 2) ? DRIFT_PPM_LEAST : DRIFT_PPM_MOST;
     client->back_us = sim_random(random, START_US_MAX);
+    client->restless = sim_chance(random, 5);
     client->admin_left = (unsigned)sim_random(random, ADMIN_MAX + 1);
     for (unsigned i = 0; i < CLIENT_SLOTS_MAX; i++) {
         client->slots[i].client = client;
         client->slots[i].cancel_us = SIM_NEVER;
     }
+    client->slots[client->slots_count - 1].reads = client->slots_count > 1 && sim_chance(random, 3);
 }
 
 void clients_create(struct sim *sim)
