@@ -201,6 +201,7 @@ void replica_log_durable(void *ctx, uint64_t index)
     if (index > replica->durable_pending) {
         replica->durable_pending = index;
     }
+    replica_form_if_complete(replica);
     replica_start_if_ready(replica);
     replica_pump(replica);
 }

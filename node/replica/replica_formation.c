@@ -4,7 +4,8 @@
  * Invariants
  *  F1  `formed` is stored, together with the incarnations of all others, before any raft frame leaves or is taken.
  *  F2  What a formed node stored about the others never changes.
- *  F3  A node that another, formed one knows by a different incarnation ends. */
+ *  F3  A node that another, formed one knows by a different incarnation ends.
+ *  F4  `formed` is stored only when entry 1 is durable: so a formed node without a log has lost it, and refuses to start. */
 #include <inttypes.h>
 #include <string.h>
 #include <stdio.h>
@@ -132,8 +133,8 @@ static void form(struct replica *replica)
 
 void replica_form_if_complete(struct replica *replica)
 {
-    if (replica->metadata.formed) {
-        return;
+    if (replica->metadata.formed || !replica_has_durable_entry(replica)) {
+        return; /* F4 */
     }
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
         const struct replica_peer *peer = &replica->peers[i];

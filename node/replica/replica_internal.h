@@ -236,6 +236,8 @@ void replica_log_failed(void *ctx, const char *message);
 
 /* ---- replica_start.c ---- */
 /* Start raft once the node is formed and the first entry is durable. */
+/* Entry 1, or a snapshot in its place. */
+bool replica_has_durable_entry(const struct replica *replica);
 void replica_start_if_ready(struct replica *replica);
 
 /* ---- replica_formation.c ---- */

@@ -429,10 +429,14 @@ static void start(struct replica *replica)
                 newest == NULL ? 0 : newest->index);
 }
 
+bool replica_has_durable_entry(const struct replica *replica)
+{
+    return snapshots_newest(replica->snapshots) != NULL || log_durable_index(replica->log) >= 1;
+}
+
 void replica_start_if_ready(struct replica *replica)
 {
-    bool durable = snapshots_newest(replica->snapshots) != NULL || log_durable_index(replica->log) >= 1;
-    if (replica->phase == PHASE_FORMING && replica->metadata.formed && durable) {
+    if (replica->phase == PHASE_FORMING && replica->metadata.formed && replica_has_durable_entry(replica)) {
         start(replica);
     }
 }

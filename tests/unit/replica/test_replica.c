@@ -82,6 +82,22 @@ static void all_nodes_may_lose_power_at_once(void **state)
     cluster_free(cluster);
 }
 
+/* Found by the simulation: a node that had stored that the cluster is formed, and died before entry 1 was durable, took its
+ * log for lost and never started again. */
+static void a_node_may_die_before_its_first_entry_is_durable(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_create(cluster_options(3, seed));
+    simulated_disk_latency(cluster->nodes[2].disk, cluster->now_ms, 5000, 5000);
+    cluster_start_all(cluster);
+    cluster_run(cluster, 1000); /* all have met, and the write is under way */
+    cluster_crash(cluster, 2);
+    simulated_disk_latency(cluster->nodes[2].disk, cluster->now_ms, 0, 1);
+    cluster_start_all(cluster);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 /* Entries that only the deposed leader has are overwritten when it comes back. */
 static void what_only_a_deposed_leader_has_is_overwritten(void **state)
 {
@@ -432,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_single_node_leads_again_in_a_later_term),
         cmocka_unit_test(a_leader_that_dies_is_followed_by_another),
         cmocka_unit_test(all_nodes_may_lose_power_at_once),
+        cmocka_unit_test(a_node_may_die_before_its_first_entry_is_durable),
         cmocka_unit_test(what_only_a_deposed_leader_has_is_overwritten),
         cmocka_unit_test(a_follower_catches_up_from_the_log_on_disk),
         cmocka_unit_test(large_entries_are_cut_into_frames_that_fit),
