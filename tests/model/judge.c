@@ -452,23 +452,6 @@ static const char *judge_answer(struct judge *judge, const struct fsm_command *c
     return NULL;
 }
 
-static bool is_answer(const struct fsm_effect *effect)
-{
-    return effect->kind == FSM_REPLY || effect->kind == FSM_QUEUED;
-}
-
-static const char *judge_waits(struct judge *judge, const struct fsm_command *command, const struct fsm_effects *effects,
-                               size_t first, size_t last)
-{
-    const char *bad = NULL;
-    for (size_t i = first; i < last && bad == NULL; i++) {
-        if (effects->list[i].kind == FSM_WAIT_ENDED) {
-            bad = judge_wait_ended(judge, &effects->list[i], command);
-        }
-    }
-    return bad;
-}
-
 /* The effects of one command, from `*at` on, up to and including its answer. */
 static const char *judge_command(struct judge *judge, const struct fsm_command *command, uint32_t index,
                                  const struct fsm_effects *effects, size_t *at)
@@ -484,20 +467,20 @@ static const char *judge_command(struct judge *judge, const struct fsm_command *
         uint64_t floor = command->ack_floor < command->request_id ? command->ack_floor : command->request_id - 1;
         session->floor = floor > session->floor ? floor : session->floor;
     }
-    size_t first = *at;
-    while (*at < effects->count && !is_answer(&effects->list[*at])) {
-        (*at)++;
+    for (; *at < effects->count; (*at)++) {
+        const struct fsm_effect *effect = &effects->list[*at];
+        if (effect->kind == FSM_WAIT_ENDED) {
+            const char *bad = judge_wait_ended(judge, effect, command);
+            if (bad != NULL) {
+                return bad;
+            }
+        }
+        if (effect->kind == FSM_REPLY || effect->kind == FSM_QUEUED) {
+            break;
+        }
     }
     if (*at == effects->count || effects->list[*at].command_index != index) {
         return wrong(judge, "J1: command %" PRIu32 " has no answer", index);
-    }
-    size_t last = *at;
-    /* A session that comes back to a lock in its delay has it before those who waited: its grant comes first, although
-     * it is told last. */
-    bool comes_back = command->kind == PROTO_LOCK_ACQUIRE;
-    const char *waits_bad = comes_back ? NULL : judge_waits(judge, command, effects, first, last);
-    if (waits_bad != NULL) {
-        return waits_bad;
     }
     const struct fsm_effect *effect = &effects->list[(*at)++];
     struct proto_reply reply = {.kind = command->kind, .status = PROTO_STATUS_QUEUED};
@@ -514,7 +497,7 @@ static const char *judge_command(struct judge *judge, const struct fsm_command *
     if (bad == NULL && in_session) {
         j_remember(session, command->request_id, (int)command->kind, effect->kind == FSM_QUEUED, &reply);
     }
-    return bad == NULL && comes_back ? judge_waits(judge, command, effects, first, last) : bad;
+    return bad;
 }
 
 /* ---- time ---- */

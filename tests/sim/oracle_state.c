@@ -377,55 +377,27 @@ static void on_event(struct sim *sim, uint64_t index, const struct proto_event *
     oracle->keys[token->key].touched = true;
 }
 
-static void on_effect(struct sim *sim, uint64_t index, const struct fsm_effect *effect)
-{
-    const struct fsm_command *command =
-        effect->command_index == FSM_NO_COMMAND ? NULL : &sim->oracle->commands[effect->command_index];
-    switch (effect->kind) {
-    case FSM_REPLY:
-        on_answer(sim, index, command, &effect->reply);
-        break;
-    case FSM_QUEUED:
-        on_queued(sim, index, command);
-        break;
-    case FSM_WAIT_ENDED:
-        on_wait_ended(sim, index, effect);
-        break;
-    case FSM_EVENT:
-        on_event(sim, index, &effect->event);
-        break;
-    }
-}
-
-static bool is_answer(const struct fsm_effect *effect)
-{
-    return effect->kind == FSM_REPLY || effect->kind == FSM_QUEUED;
-}
-
-/* In the order in which they happened. A session that comes back to a lock in its delay has it before those who waited,
- * although its acquire is answered last. */
 static void on_effects(struct sim *sim, uint64_t index, uint32_t count)
 {
-    const struct fsm_effects *effects = &sim->oracle->effects;
-    for (size_t at = 0; at < effects->count;) {
-        size_t answer = at;
-        while (answer < effects->count && !is_answer(&effects->list[answer])) {
-            answer++;
+    struct sim_oracle *oracle = sim->oracle;
+    for (size_t i = 0; i < oracle->effects.count; i++) {
+        const struct fsm_effect *effect = &oracle->effects.list[i];
+        switch (effect->kind) {
+        case FSM_REPLY:
+            LOCKSTEP_ASSERT(effect->command_index < count);
+            on_answer(sim, index, &oracle->commands[effect->command_index], &effect->reply);
+            break;
+        case FSM_QUEUED:
+            LOCKSTEP_ASSERT(effect->command_index < count);
+            on_queued(sim, index, &oracle->commands[effect->command_index]);
+            break;
+        case FSM_WAIT_ENDED:
+            on_wait_ended(sim, index, effect);
+            break;
+        case FSM_EVENT:
+            on_event(sim, index, &effect->event);
+            break;
         }
-        bool answers = answer < effects->count;
-        LOCKSTEP_ASSERT(!answers || effects->list[answer].command_index < count);
-        bool acquires =
-            answers && sim->oracle->commands[effects->list[answer].command_index].kind == PROTO_LOCK_ACQUIRE;
-        if (acquires) {
-            on_effect(sim, index, &effects->list[answer]);
-        }
-        for (; at < answer; at++) {
-            on_effect(sim, index, &effects->list[at]);
-        }
-        if (answers && !acquires) {
-            on_effect(sim, index, &effects->list[answer]);
-        }
-        at = answer + answers;
     }
 }
 
