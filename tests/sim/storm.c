@@ -8,6 +8,8 @@
 enum {
     DURATION_US_MIN = 10 * 1000,
     DURATION_US_MAX = 3 * 1000 * 1000,
+    CUT_US_MIN = 400 * 1000,
+    CUT_US_MAX = 1200 * 1000,
     GAP_US_MIN = 40 * 1000,
     GAP_US_MAX = 500 * 1000,
     RATE_PPM_MAX = 25000,
@@ -69,6 +71,12 @@ static uint64_t duration(uint64_t *random)
     return DURATION_US_MIN + sim_random(random, most);
 }
 
+static bool is_cut(enum sim_fault_kind kind)
+{
+    return kind == SIM_ISOLATE || kind == SIM_SPLIT || kind == SIM_ONE_WAY || kind == SIM_PAUSE ||
+           kind == SIM_SUSPEND;
+}
+
 static struct fault fault_draw(const struct sim *sim, uint64_t *random, enum sim_fault_kind kind,
                                uint64_t at_us)
 {
@@ -78,6 +86,9 @@ static struct fault fault_draw(const struct sim *sim, uint64_t *random, enum sim
     fault.b = (unsigned)sim_random(random, sim->nodes_count - 1);
     fault.b += fault.b >= fault.a; /* another node */
     fault.detail = sim_random(random, UINT64_MAX);
+    if (is_cut(kind) && sim_random(random, 2) == 0) { /* long enough for the others to elect somebody */
+        fault.end_us = at_us + CUT_US_MIN + sim_random(random, CUT_US_MAX);
+    }
     return fault;
 }
 
@@ -288,8 +299,26 @@ static void hold(struct sim *sim, struct fault *fault, bool on)
     }
 }
 
+/* Whoever leads is the one to hit: half of those that hit one node do. */
+static void aim(const struct sim *sim, struct fault *fault)
+{
+    uint64_t term = 0;
+    if (fault->kind >= SIM_CLIENT_CUT || (fault->detail >> 40 & 1) != 0) {
+        return;
+    }
+    unsigned a = fault->a;
+    for (unsigned i = 0; i < sim->nodes_count; i++) {
+        if (sim->nodes[i].serving && sim->nodes[i].term > term) {
+            term = sim->nodes[i].term;
+            fault->a = i;
+        }
+    }
+    fault->b = fault->b == fault->a ? a : fault->b;
+}
+
 static void begin(struct sim *sim, unsigned number, struct fault *fault)
 {
+    aim(sim, fault);
     fault->begun = true;
     sim_trace(sim, "fault %u %s begins", number, words[fault->kind]);
     sim_note(sim, fault->kind, number, 0);
