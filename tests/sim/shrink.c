@@ -9,7 +9,7 @@
 #include "protocol/assert.h"
 #include "tests/sim/command.h"
 
-enum { PLANT_SEEDS_MAX = 40 };
+enum { PLANT_SEEDS_MAX = 400 };
 
 /* The word after VIOLATION in what the process wrote. */
 static void rule_read(int fd, char *ret_rule, size_t rule_size)

@@ -224,8 +224,8 @@ static struct sim *create(const struct sim_options *options)
     sim->delay_min_us = 20 + (unsigned)sim_random(&settings, 200);
     sim->delay_max_us = sim->delay_min_us + (unsigned)sim_random(&settings, 1000);
     sim->turn_max_us = 100U << sim_random(&settings, 5);
-    sim->snapshot_after_bytes = 16 * 1024 + sim_random(&settings, 400 * 1024);
-    sim->trailing_bytes = 4 * 1024 + sim_random(&settings, 60 * 1024);
+    sim->snapshot_after_bytes = 8 * 1024 + sim_random(&settings, 160 * 1024);
+    sim->trailing_bytes = 1024 + sim_random(&settings, 24 * 1024);
     sim->segment_bytes = 64ULL * 1024 << sim_random(&settings, 3);
     sim->cache_bytes = 16ULL * 1024 << sim_random(&settings, 4);
     oracle_create(sim);
