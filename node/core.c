@@ -44,8 +44,8 @@ struct core *core_create(const struct core_options *options, const struct core_r
     core->output = *output;
     /* Only the order inside hash tables hangs on it, and nothing that leaves the node hangs on that. Without it the
      * tables work as well, but for those who choose their keys to collide. */
-    uint64_t seed = 0;
-    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) {
+    uint64_t seed = options->hash_seed;
+    if (seed == 0 && getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) {
         seed = (uint64_t)(uintptr_t)core;
     }
     core->fsm = fsm_create();

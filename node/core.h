@@ -59,6 +59,7 @@ enum core_check {
 
 struct core_options {
     uint64_t cluster_id, node_id;
+    uint64_t hash_seed; /* of the hash tables; 0: drawn. The simulation gives it, so that a seed decides everything */
     const char *version;             /* for cluster.status */
     unsigned entries_in_flight_max;  /* proposals under way; default 4 */
     size_t entry_bytes_target;       /* close a batch at this size; default 64 KiB */

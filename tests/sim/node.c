@@ -250,6 +250,7 @@ static void core_open(struct sim_node *node)
     options.cluster_id = SIM_CLUSTER_ID;
     options.node_id = node->place + 1;
     options.version = "sim";
+    options.hash_seed = 1;
     options.digest_every_entries = 64;
     node->core = core_create(&options, &replica, &output);
     LOCKSTEP_ASSERT(node->core != NULL);
