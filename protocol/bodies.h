@@ -11,7 +11,8 @@
 
 /* How many array elements the body of a request of this kind has. */
 size_t request_fields_count(enum proto_kind kind);
-void request_fields_pack(msgpack_packer *packer, enum proto_kind kind, const union proto_request_body *body);
+void request_fields_pack(struct proto_buffer *buffer, enum proto_kind kind,
+                         const union proto_request_body *body);
 void request_fields_take(struct cursor *cursor, enum proto_kind kind, union proto_request_body *body);
 
 /* Which member of a reply's body goes with its kind and status. */
@@ -32,7 +33,8 @@ enum reply_shape {
 };
 enum reply_shape reply_shape_of(enum proto_kind kind, enum proto_status status);
 size_t reply_fields_count(enum reply_shape shape);
-void reply_fields_pack(msgpack_packer *packer, enum reply_shape shape, const union proto_reply_body *body);
+void reply_fields_pack(struct proto_buffer *buffer, enum reply_shape shape,
+                       const union proto_reply_body *body);
 void reply_fields_take(struct cursor *cursor, enum reply_shape shape, struct proto_rows *rows,
                        union proto_reply_body *body);
 

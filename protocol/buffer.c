@@ -62,38 +62,16 @@ uint8_t *proto_buffer_reserve(struct proto_buffer *buffer, size_t size)
     return buffer->data + buffer->size;
 }
 
-/* Most appends are a number of one to nine bytes, for which a call of memcpy() costs more than the copying: two copies of a
- * known width that may overlap. */
-static void copy_short(uint8_t *to, const uint8_t *from, size_t size)
-{
-    if (size >= sizeof(uint64_t)) {
-        memcpy(to, from, sizeof(uint64_t));
-        memcpy(to + size - sizeof(uint64_t), from + size - sizeof(uint64_t), sizeof(uint64_t));
-    } else if (size >= sizeof(uint32_t)) {
-        memcpy(to, from, sizeof(uint32_t));
-        memcpy(to + size - sizeof(uint32_t), from + size - sizeof(uint32_t), sizeof(uint32_t));
-    } else {
-        to[0] = from[0];
-        to[size / 2] = from[size / 2];
-        to[size - 1] = from[size - 1];
-    }
-}
-
 bool proto_buffer_append(struct proto_buffer *buffer, const void *data, size_t size)
 {
     if (size == 0) {
         return !buffer->failed;
     }
-    bool fits = size <= buffer->capacity - buffer->size && !buffer->failed; /* nearly always: no call */
-    uint8_t *room = fits ? buffer->data + buffer->size : proto_buffer_reserve(buffer, size);
+    uint8_t *room = proto_buffer_reserve(buffer, size);
     if (room == NULL) {
         return false;
     }
-    if (size <= 2 * sizeof(uint64_t)) {
-        copy_short(room, data, size);
-    } else {
-        memcpy(room, data, size);
-    }
+    memcpy(room, data, size);
     buffer->size += size;
     return true;
 }

@@ -27,18 +27,18 @@ static size_t header_count(const struct proto_operation *operation)
     return operation->kind == PROTO_SESSION_OPEN || operation->served_by == PROTO_QUERY ? 1 : 0;
 }
 
-static void pack_header(msgpack_packer *packer, const struct proto_operation *operation,
+static void pack_header(struct proto_buffer *buffer, const struct proto_operation *operation,
                         const struct proto_request *request)
 {
     struct proto_bytes secret = {request->secret, PROTO_SECRET_BYTES};
     if (operation->sent_by == PROTO_SESSION) {
-        pack_uint(packer, request->session_id);
-        pack_binary(packer, secret);
-        pack_uint(packer, request->ack_floor);
+        pack_uint(buffer, request->session_id);
+        pack_binary(buffer, secret);
+        pack_uint(buffer, request->ack_floor);
     } else if (operation->kind == PROTO_SESSION_OPEN) {
-        pack_binary(packer, secret);
+        pack_binary(buffer, secret);
     } else if (operation->served_by == PROTO_QUERY) {
-        pack_bool(packer, request->stale);
+        pack_bool(buffer, request->stale);
     }
 }
 
@@ -49,12 +49,11 @@ void proto_encode_request(struct proto_buffer *buffer, const struct proto_reques
     LOCKSTEP_ASSERT(operation != NULL);
     LOCKSTEP_ASSERT(operation->sent_by != PROTO_INTERNAL);
     LOCKSTEP_ASSERT(validate_request(request, &error));
-    msgpack_packer packer = pack_to(buffer);
-    pack_array(&packer, 2 + header_count(operation) + request_fields_count(request->kind));
-    pack_uint(&packer, (uint64_t)request->kind);
-    pack_uint(&packer, request->id);
-    pack_header(&packer, operation, request);
-    request_fields_pack(&packer, request->kind, &request->body);
+    pack_array(buffer, 2 + header_count(operation) + request_fields_count(request->kind));
+    pack_uint(buffer, (uint64_t)request->kind);
+    pack_uint(buffer, request->id);
+    pack_header(buffer, operation, request);
+    request_fields_pack(buffer, request->kind, &request->body);
 }
 
 void proto_encode_request_body(struct proto_buffer *buffer, enum proto_kind kind,
@@ -62,9 +61,8 @@ void proto_encode_request_body(struct proto_buffer *buffer, enum proto_kind kind
 {
     struct proto_error error;
     LOCKSTEP_ASSERT(validate_request_body(kind, body, &error));
-    msgpack_packer packer = pack_to(buffer);
-    pack_array(&packer, request_fields_count(kind));
-    request_fields_pack(&packer, kind, body);
+    pack_array(buffer, request_fields_count(kind));
+    request_fields_pack(buffer, kind, body);
 }
 
 void proto_encode_reply(struct proto_buffer *buffer, const struct proto_reply *reply)
@@ -75,63 +73,59 @@ void proto_encode_reply(struct proto_buffer *buffer, const struct proto_reply *r
     LOCKSTEP_ASSERT(operation != NULL || reply_shape_of(reply->kind, reply->status) == REPLY_REFUSAL);
     enum reply_shape shape = reply_shape_of(reply->kind, reply->status);
     LOCKSTEP_ASSERT(proto_status_find((uint64_t)reply->status) != NULL);
-    msgpack_packer packer = pack_to(buffer);
-    pack_array(&packer, (query ? 5u : 4u) + reply_fields_count(shape));
-    pack_uint(&packer, (uint64_t)reply->kind);
-    pack_uint(&packer, reply->id);
-    pack_uint(&packer, (uint64_t)reply->status);
-    pack_uint(&packer, reply->time.ms);
+    pack_array(buffer, (query ? 5u : 4u) + reply_fields_count(shape));
+    pack_uint(buffer, (uint64_t)reply->kind);
+    pack_uint(buffer, reply->id);
+    pack_uint(buffer, (uint64_t)reply->status);
+    pack_uint(buffer, reply->time.ms);
     if (query) {
-        pack_uint(&packer, reply->applied_index);
+        pack_uint(buffer, reply->applied_index);
     }
-    reply_fields_pack(&packer, shape, &reply->body);
+    reply_fields_pack(buffer, shape, &reply->body);
 }
 
 void proto_encode_event(struct proto_buffer *buffer, const struct proto_event *event)
 {
-    msgpack_packer packer = pack_to(buffer);
     bool lost = event->kind == PROTO_EVENT_GRANT_LOST;
     bool moved = event->kind == PROTO_EVENT_LEADER_MOVED;
     LOCKSTEP_ASSERT(lost || moved || event->kind == PROTO_EVENT_SESSION_ENDED);
-    pack_array(&packer, 3 + (lost ? 4u : 2u));
-    pack_uint(&packer, (uint64_t)event->kind);
-    pack_uint(&packer, event->session_id);
-    pack_uint(&packer, event->time.ms);
+    pack_array(buffer, 3 + (lost ? 4u : 2u));
+    pack_uint(buffer, (uint64_t)event->kind);
+    pack_uint(buffer, event->session_id);
+    pack_uint(buffer, event->time.ms);
     if (moved) {
-        pack_uint(&packer, event->leader_id);
-        pack_text(&packer, event->leader_address);
+        pack_uint(buffer, event->leader_id);
+        pack_text(buffer, event->leader_address);
         return;
     }
     if (lost) {
-        pack_uint(&packer, event->token);
-        pack_text(&packer, event->key);
+        pack_uint(buffer, event->token);
+        pack_text(buffer, event->key);
     }
-    pack_uint(&packer, (uint64_t)event->reason);
-    pack_text(&packer, event->detail);
+    pack_uint(buffer, (uint64_t)event->reason);
+    pack_text(buffer, event->detail);
 }
 
 void proto_encode_hello_request(struct proto_buffer *buffer, const struct proto_hello_request *hello)
 {
-    msgpack_packer packer = pack_to(buffer);
-    pack_array(&packer, 5);
-    pack_text(&packer, magic());
-    pack_uint(&packer, hello->version_min);
-    pack_uint(&packer, hello->version_max);
-    pack_uint(&packer, hello->cluster_id);
-    pack_text(&packer, hello->agent);
+    pack_array(buffer, 5);
+    pack_text(buffer, magic());
+    pack_uint(buffer, hello->version_min);
+    pack_uint(buffer, hello->version_max);
+    pack_uint(buffer, hello->cluster_id);
+    pack_text(buffer, hello->agent);
 }
 
 void proto_encode_hello_reply(struct proto_buffer *buffer, const struct proto_hello_reply *hello)
 {
-    msgpack_packer packer = pack_to(buffer);
-    pack_array(&packer, 9);
-    pack_text(&packer, magic());
-    pack_uint(&packer, (uint64_t)hello->status);
-    pack_uint(&packer, hello->version);
-    pack_uint(&packer, hello->cluster_id);
-    pack_uint(&packer, hello->node_id);
-    pack_uint(&packer, hello->leader_id);
-    pack_text(&packer, hello->leader_address);
-    pack_uint(&packer, hello->heartbeat_ms);
-    pack_text(&packer, hello->detail);
+    pack_array(buffer, 9);
+    pack_text(buffer, magic());
+    pack_uint(buffer, (uint64_t)hello->status);
+    pack_uint(buffer, hello->version);
+    pack_uint(buffer, hello->cluster_id);
+    pack_uint(buffer, hello->node_id);
+    pack_uint(buffer, hello->leader_id);
+    pack_text(buffer, hello->leader_address);
+    pack_uint(buffer, hello->heartbeat_ms);
+    pack_text(buffer, hello->detail);
 }

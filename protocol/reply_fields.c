@@ -6,7 +6,7 @@
 
 /* ---- rows: a declared count more than what fits is an error, elements beyond the known ones are skipped ---- */
 
-static void pack_rows(msgpack_packer *p, uint32_t count, uint32_t max)
+static void pack_rows(struct proto_buffer *p, uint32_t count, uint32_t max)
 {
     LOCKSTEP_ASSERT(count <= max); /* the reader would refuse the whole reply */
     pack_array(p, count);
@@ -41,7 +41,7 @@ static void row_end(struct cursor *c, uint32_t count, uint32_t known)
 
 /* ---- shapes ---- */
 
-static void pack_session(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_session(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_uint(p, body->session.session_id);
     pack_uint(p, body->session.ttl_ms);
@@ -57,7 +57,7 @@ static void take_session(struct cursor *c, struct proto_rows *rows, union proto_
     body->session.resumed = cursor_bool(c);
 }
 
-static void pack_grant(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_grant(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_uint(p, body->grant.token);
     pack_uint(p, body->grant.fence);
@@ -73,7 +73,7 @@ static void take_grant(struct cursor *c, struct proto_rows *rows, union proto_re
     body->grant.deadline.ms = cursor_uint(c);
 }
 
-static void pack_release(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_release(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_uint(p, body->release.holds);
 }
@@ -83,7 +83,7 @@ static void take_release(struct cursor *c, struct proto_rows *rows, union proto_
     body->release.holds = cursor_uint32(c);
 }
 
-static void pack_count(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_count(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_uint(p, body->count.count);
 }
@@ -95,7 +95,7 @@ static void take_count(struct cursor *c, struct proto_rows *rows, union proto_re
 
 enum { HOLDER_FIELDS = 8, WAITER_FIELDS = 6, LOCK_ROW_FIELDS = 9, SESSION_ROW_FIELDS = 9, MEMBER_FIELDS = 6 };
 
-static void pack_holder_fields(msgpack_packer *p, const struct proto_holder *holder)
+static void pack_holder_fields(struct proto_buffer *p, const struct proto_holder *holder)
 {
     pack_uint(p, holder->session_id);
     pack_text(p, holder->owner);
@@ -118,7 +118,7 @@ static void take_holder_fields(struct cursor *c, struct proto_holder *holder)
     holder->remaining_ms = cursor_uint(c);
 }
 
-static void pack_holder(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_holder(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_holder_fields(p, &body->holder);
 }
@@ -128,7 +128,7 @@ static void take_holder(struct cursor *c, struct proto_rows *rows, union proto_r
     take_holder_fields(c, &body->holder);
 }
 
-static void pack_waiter(msgpack_packer *p, const struct proto_waiter *waiter)
+static void pack_waiter(struct proto_buffer *p, const struct proto_waiter *waiter)
 {
     pack_array(p, WAITER_FIELDS);
     pack_uint(p, waiter->session_id);
@@ -150,7 +150,7 @@ static void take_waiter(struct cursor *c, struct proto_waiter *waiter)
     row_end(c, count, WAITER_FIELDS);
 }
 
-static void pack_lock(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_lock(struct proto_buffer *p, const union proto_reply_body *body)
 {
     const struct proto_lock_reply *lock = &body->lock;
     pack_uint(p, lock->mode);
@@ -201,7 +201,7 @@ static void take_lock(struct cursor *c, struct proto_rows *rows, union proto_rep
     }
 }
 
-static void pack_lock_list(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_lock_list(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_bool(p, body->lock_list.more);
     pack_rows(p, body->lock_list.count, PROTO_LIST_MAX);
@@ -240,7 +240,7 @@ static void take_lock_list(struct cursor *c, struct proto_rows *rows, union prot
     }
 }
 
-static void pack_session_list(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_session_list(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_bool(p, body->session_list.more);
     pack_rows(p, body->session_list.count, PROTO_LIST_MAX);
@@ -279,7 +279,7 @@ static void take_session_list(struct cursor *c, struct proto_rows *rows, union p
     }
 }
 
-static void pack_fence(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_fence(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_uint(p, body->fence.fence);
 }
@@ -289,7 +289,7 @@ static void take_fence(struct cursor *c, struct proto_rows *rows, union proto_re
     body->fence.fence = cursor_uint(c);
 }
 
-static void pack_request(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_request(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_uint(p, body->request.status);
     pack_uint(p, body->request.token);
@@ -303,7 +303,7 @@ static void take_request(struct cursor *c, struct proto_rows *rows, union proto_
     body->request.fence = cursor_uint(c);
 }
 
-static void pack_members(msgpack_packer *p, const struct proto_cluster_reply *cluster)
+static void pack_members(struct proto_buffer *p, const struct proto_cluster_reply *cluster)
 {
     pack_rows(p, cluster->members_count, PROTO_MEMBERS_MAX);
     for (uint32_t i = 0; i < cluster->members_count; i++) {
@@ -334,7 +334,7 @@ static void take_members(struct cursor *c, struct proto_rows *rows, struct proto
     }
 }
 
-static void pack_cluster(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_cluster(struct proto_buffer *p, const union proto_reply_body *body)
 {
     const struct proto_cluster_reply *cluster = &body->cluster;
     pack_uint(p, cluster->cluster_id);
@@ -375,7 +375,7 @@ static void take_cluster(struct cursor *c, struct proto_rows *rows, union proto_
     take_members(c, rows, cluster);
 }
 
-static void pack_refusal(msgpack_packer *p, const union proto_reply_body *body)
+static void pack_refusal(struct proto_buffer *p, const union proto_reply_body *body)
 {
     pack_text(p, body->refusal.detail);
     pack_uint(p, body->refusal.retry_after_ms);
@@ -395,7 +395,7 @@ static void take_refusal(struct cursor *c, struct proto_rows *rows, union proto_
 
 static const struct shape {
     size_t count;
-    void (*pack)(msgpack_packer *packer, const union proto_reply_body *body);
+    void (*pack)(struct proto_buffer *buffer, const union proto_reply_body *body);
     void (*take)(struct cursor *cursor, struct proto_rows *rows, union proto_reply_body *body);
 } shapes[] = {
     [REPLY_NOTHING] = {0, NULL, NULL},
@@ -457,10 +457,11 @@ size_t reply_fields_count(enum reply_shape shape)
     return shapes[shape].count;
 }
 
-void reply_fields_pack(msgpack_packer *packer, enum reply_shape shape, const union proto_reply_body *body)
+void reply_fields_pack(struct proto_buffer *buffer, enum reply_shape shape,
+                       const union proto_reply_body *body)
 {
     if (shape != REPLY_NOTHING) {
-        shapes[shape].pack(packer, body);
+        shapes[shape].pack(buffer, body);
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "protocol/assert.h"
 
-static void pack_session_open(msgpack_packer *p, const union proto_request_body *body)
+static void pack_session_open(struct proto_buffer *p, const union proto_request_body *body)
 {
     const struct proto_session_open *open = &body->session_open;
     pack_text(p, open->owner);
@@ -21,7 +21,7 @@ static void take_session_open(struct cursor *c, union proto_request_body *body)
     open->resume_id = cursor_uint(c);
 }
 
-static void pack_session_renew(msgpack_packer *p, const union proto_request_body *body)
+static void pack_session_renew(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->session_renew.ttl_ms);
 }
@@ -30,7 +30,7 @@ static void take_session_renew(struct cursor *c, union proto_request_body *body)
     body->session_renew.ttl_ms = cursor_uint(c);
 }
 
-static void pack_lock_acquire(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_acquire(struct proto_buffer *p, const union proto_request_body *body)
 {
     const struct proto_lock_acquire *acquire = &body->lock_acquire;
     pack_text(p, acquire->key);
@@ -60,7 +60,7 @@ static void take_lock_acquire(struct cursor *c, union proto_request_body *body)
     acquire->value = acquire->has_value ? cursor_binary(c) : (struct proto_bytes){NULL, 0};
 }
 
-static void pack_lock_extend(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_extend(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->lock_extend.key);
     pack_uint(p, body->lock_extend.token);
@@ -73,7 +73,7 @@ static void take_lock_extend(struct cursor *c, union proto_request_body *body)
     body->lock_extend.ttl_ms = cursor_uint(c);
 }
 
-static void pack_lock_release(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_release(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->lock_release.key);
     pack_uint(p, body->lock_release.token);
@@ -86,7 +86,7 @@ static void take_lock_release(struct cursor *c, union proto_request_body *body)
     body->lock_release.all = cursor_bool(c);
 }
 
-static void pack_lock_cancel(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_cancel(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->lock_cancel.target_id);
 }
@@ -95,7 +95,7 @@ static void take_lock_cancel(struct cursor *c, union proto_request_body *body)
     body->lock_cancel.target_id = cursor_uint(c);
 }
 
-static void pack_lock_set_value(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_set_value(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->lock_set_value.key);
     pack_uint(p, body->lock_set_value.token);
@@ -108,7 +108,7 @@ static void take_lock_set_value(struct cursor *c, union proto_request_body *body
     body->lock_set_value.value = cursor_binary(c);
 }
 
-static void pack_lock_get(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_get(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->lock_get.key);
 }
@@ -117,7 +117,7 @@ static void take_lock_get(struct cursor *c, union proto_request_body *body)
     body->lock_get.key = cursor_text(c);
 }
 
-static void pack_lock_list(msgpack_packer *p, const union proto_request_body *body)
+static void pack_lock_list(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->lock_list.prefix);
     pack_text(p, body->lock_list.after);
@@ -130,7 +130,7 @@ static void take_lock_list(struct cursor *c, union proto_request_body *body)
     body->lock_list.max = cursor_uint32(c);
 }
 
-static void pack_session_get(msgpack_packer *p, const union proto_request_body *body)
+static void pack_session_get(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->session_get.session_id);
 }
@@ -139,7 +139,7 @@ static void take_session_get(struct cursor *c, union proto_request_body *body)
     body->session_get.session_id = cursor_uint(c);
 }
 
-static void pack_session_list(msgpack_packer *p, const union proto_request_body *body)
+static void pack_session_list(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->session_list.after_id);
     pack_uint(p, body->session_list.max);
@@ -150,7 +150,7 @@ static void take_session_list(struct cursor *c, union proto_request_body *body)
     body->session_list.max = cursor_uint32(c);
 }
 
-static void pack_fence_check(msgpack_packer *p, const union proto_request_body *body)
+static void pack_fence_check(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->fence_check.key);
     pack_uint(p, body->fence_check.fence);
@@ -161,7 +161,7 @@ static void take_fence_check(struct cursor *c, union proto_request_body *body)
     body->fence_check.fence = cursor_uint(c);
 }
 
-static void pack_request_get(msgpack_packer *p, const union proto_request_body *body)
+static void pack_request_get(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->request_get.session_id);
     pack_uint(p, body->request_get.request_id);
@@ -172,7 +172,7 @@ static void take_request_get(struct cursor *c, union proto_request_body *body)
     body->request_get.request_id = cursor_uint(c);
 }
 
-static void pack_force_release(msgpack_packer *p, const union proto_request_body *body)
+static void pack_force_release(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_text(p, body->force_release.key);
     pack_uint(p, body->force_release.token);
@@ -185,7 +185,7 @@ static void take_force_release(struct cursor *c, union proto_request_body *body)
     body->force_release.reason = cursor_text(c);
 }
 
-static void pack_session_kill(msgpack_packer *p, const union proto_request_body *body)
+static void pack_session_kill(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->session_kill.session_id);
     pack_text(p, body->session_kill.reason);
@@ -196,7 +196,7 @@ static void take_session_kill(struct cursor *c, union proto_request_body *body)
     body->session_kill.reason = cursor_text(c);
 }
 
-static void pack_cluster_transfer(msgpack_packer *p, const union proto_request_body *body)
+static void pack_cluster_transfer(struct proto_buffer *p, const union proto_request_body *body)
 {
     pack_uint(p, body->cluster_transfer.node_id);
 }
@@ -209,7 +209,7 @@ static void take_cluster_transfer(struct cursor *c, union proto_request_body *bo
 
 struct fields {
     size_t count;
-    void (*pack)(msgpack_packer *packer, const union proto_request_body *body);
+    void (*pack)(struct proto_buffer *buffer, const union proto_request_body *body);
     void (*take)(struct cursor *cursor, union proto_request_body *body);
 };
 
@@ -247,11 +247,12 @@ size_t request_fields_count(enum proto_kind kind)
     return fields_of(kind).count;
 }
 
-void request_fields_pack(msgpack_packer *packer, enum proto_kind kind, const union proto_request_body *body)
+void request_fields_pack(struct proto_buffer *buffer, enum proto_kind kind,
+                         const union proto_request_body *body)
 {
     struct fields fields = fields_of(kind);
     if (fields.count > 0) {
-        fields.pack(packer, body);
+        fields.pack(buffer, body);
     }
 }
 

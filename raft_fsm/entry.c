@@ -5,11 +5,10 @@
 
 #include <string.h>
 
-#include <msgpack/pack.h>
-
 #include "protocol/assert.h"
 #include "protocol/encode.h"
 #include "protocol/limits.h"
+#include "protocol/pack.h"
 #include "raft_fsm/reader.h"
 #include "raft_fsm/state.h"
 
@@ -20,11 +19,6 @@ enum {
 };
 
 /* ---- writing ---- */
-
-static int write_cb(void *data, const char *bytes, size_t size)
-{
-    return proto_buffer_append(data, bytes, size) ? 0 : -1;
-}
 
 /* A tag and four bytes, big-endian. */
 static void fill_fixed(uint8_t *at, uint8_t tag, uint32_t value)
@@ -42,10 +36,8 @@ void fsm_entry_begin(struct fsm_entry_writer *writer, struct proto_buffer *buffe
     uint8_t fixed[OUTER_BYTES];
     fill_fixed(fixed, 0xdd, OUTER_ELEMENTS);
     (void)proto_buffer_append(buffer, fixed, sizeof fixed); /* a buffer that fails is marked */
-    msgpack_packer pack;
-    msgpack_packer_init(&pack, buffer, write_cb);
-    (void)msgpack_pack_uint64(&pack, FSM_ENTRY_VERSION);
-    (void)msgpack_pack_uint64(&pack, time.ms);
+    pack_uint(buffer, FSM_ENTRY_VERSION);
+    pack_uint(buffer, time.ms);
     writer->count_position = buffer->size;
     fill_fixed(fixed, 0xce, 0);
     (void)proto_buffer_append(buffer, fixed, sizeof fixed);
@@ -55,18 +47,15 @@ void fsm_entry_begin(struct fsm_entry_writer *writer, struct proto_buffer *buffe
 static void write_command(struct proto_buffer *buffer, const struct fsm_command *command)
 {
     bool open = command->kind == PROTO_SESSION_OPEN;
-    msgpack_packer pack;
-    msgpack_packer_init(&pack, buffer, write_cb);
-    (void)msgpack_pack_array(&pack, open ? 7 : 6);
-    (void)msgpack_pack_uint64(&pack, (uint64_t)command->kind);
-    (void)msgpack_pack_uint64(&pack, command->request_id);
-    (void)msgpack_pack_uint64(&pack, command->session_id);
-    (void)msgpack_pack_uint64(&pack, command->proof);
-    (void)msgpack_pack_uint64(&pack, command->ack_floor);
+    pack_array(buffer, open ? 7 : 6);
+    pack_uint(buffer, (uint64_t)command->kind);
+    pack_uint(buffer, command->request_id);
+    pack_uint(buffer, command->session_id);
+    pack_uint(buffer, command->proof);
+    pack_uint(buffer, command->ack_floor);
     proto_encode_request_body(buffer, command->kind, &command->body);
     if (open) {
-        (void)msgpack_pack_bin(&pack, sizeof command->digest);
-        (void)msgpack_pack_bin_body(&pack, command->digest, sizeof command->digest);
+        pack_binary(buffer, (struct proto_bytes){command->digest, sizeof command->digest});
     }
 }
 

@@ -18,231 +18,195 @@
  *              [session id, request id, deadline, ttl, mode, permits, limit, value]    value: nil or bytes
  *
  * All numbers are unsigned, a deadline that does not exist is 2^64 - 1, texts and digests are bin. */
-#include <msgpack/pack.h>
-
+#include "protocol/pack.h"
 #include "raft_fsm/state.h"
 
-static int write_cb(void *data, const char *bytes, size_t size)
+static void pack_bytes(struct proto_buffer *out, const void *data, size_t size)
 {
-    return proto_buffer_append(data, bytes, size) ? 0 : -1;
-}
-
-static void pack_init(msgpack_packer *pack, struct proto_buffer *out)
-{
-    msgpack_packer_init(pack, out, write_cb);
-}
-
-/* A packer only fails if the buffer does, which is marked there and asserted at the end. */
-static void pack_uint(msgpack_packer *pack, uint64_t value)
-{
-    (void)msgpack_pack_uint64(pack, value);
-}
-
-static void pack_array(msgpack_packer *pack, size_t count)
-{
-    (void)msgpack_pack_array(pack, count);
-}
-
-static void pack_bytes(msgpack_packer *pack, const void *data, size_t size)
-{
-    (void)msgpack_pack_bin(pack, size);
-    if (size > 0) {
-        (void)msgpack_pack_bin_body(pack, data, size);
-    }
-}
-
-static void pack_nil(msgpack_packer *pack)
-{
-    (void)msgpack_pack_nil(pack);
+    pack_binary(out, (struct proto_bytes){.data = data, .size = (uint32_t)size});
 }
 
 void fsm_image_globals(const struct fsm *fsm, struct proto_buffer *out)
 {
-    msgpack_packer pack;
-    pack_init(&pack, out);
-    pack_array(&pack, 7);
-    pack_uint(&pack, 0);
-    pack_uint(&pack, FSM_STATE_VERSION);
-    pack_uint(&pack, fsm->time_ms);
-    pack_uint(&pack, fsm->epoch);
-    pack_uint(&pack, fsm->counter);
-    pack_uint(&pack, fsm->next_session_id);
-    pack_uint(&pack, fsm->next_work_number);
+    pack_array(out, 7);
+    pack_uint(out, 0);
+    pack_uint(out, FSM_STATE_VERSION);
+    pack_uint(out, fsm->time_ms);
+    pack_uint(out, fsm->epoch);
+    pack_uint(out, fsm->counter);
+    pack_uint(out, fsm->next_session_id);
+    pack_uint(out, fsm->next_work_number);
     LOCKSTEP_ASSERT(!out->failed);
 }
 
 /* ---- session ---- */
 
-static void pack_holder(msgpack_packer *pack, const struct proto_holder *holder)
+static void pack_holder(struct proto_buffer *out, const struct proto_holder *holder)
 {
-    pack_uint(pack, holder->session_id);
-    pack_bytes(pack, holder->owner.data, holder->owner.size);
-    pack_uint(pack, holder->token);
-    pack_uint(pack, holder->fence);
-    pack_uint(pack, (uint64_t)holder->mode);
-    pack_uint(pack, holder->permits);
-    pack_uint(pack, holder->holds);
-    pack_uint(pack, holder->remaining_ms);
+    pack_uint(out, holder->session_id);
+    pack_bytes(out, holder->owner.data, holder->owner.size);
+    pack_uint(out, holder->token);
+    pack_uint(out, holder->fence);
+    pack_uint(out, (uint64_t)holder->mode);
+    pack_uint(out, holder->permits);
+    pack_uint(out, holder->holds);
+    pack_uint(out, holder->remaining_ms);
 }
 
-static void pack_record_head(msgpack_packer *pack, const struct record *record, size_t more)
+static void pack_record_head(struct proto_buffer *out, const struct record *record, size_t more)
 {
-    pack_array(pack, 5 + more);
-    pack_uint(pack, record->request_id);
-    pack_uint(pack, record->time_ms);
-    pack_uint(pack, record->answer.kind);
-    pack_uint(pack, record->answer.status);
-    pack_uint(pack, record->answer.detail);
+    pack_array(out, 5 + more);
+    pack_uint(out, record->request_id);
+    pack_uint(out, record->time_ms);
+    pack_uint(out, record->answer.kind);
+    pack_uint(out, record->answer.status);
+    pack_uint(out, record->answer.detail);
 }
 
-static void pack_record_ok(msgpack_packer *pack, const struct record *record)
+static void pack_record_ok(struct proto_buffer *out, const struct record *record)
 {
     const struct answer *answer = &record->answer;
     switch ((enum proto_kind)answer->kind) {
     case PROTO_LOCK_ACQUIRE:
     case PROTO_LOCK_EXTEND:
-        pack_record_head(pack, record, 4);
-        pack_uint(pack, answer->grant.token);
-        pack_uint(pack, answer->grant.fence);
-        pack_uint(pack, answer->grant.deadline_ms);
-        pack_uint(pack, answer->holds);
+        pack_record_head(out, record, 4);
+        pack_uint(out, answer->grant.token);
+        pack_uint(out, answer->grant.fence);
+        pack_uint(out, answer->grant.deadline_ms);
+        pack_uint(out, answer->holds);
         break;
     case PROTO_SESSION_RENEW:
-        pack_record_head(pack, record, 2);
-        pack_uint(pack, answer->session.ttl_ms);
-        pack_uint(pack, answer->session.deadline_ms);
+        pack_record_head(out, record, 2);
+        pack_uint(out, answer->session.ttl_ms);
+        pack_uint(out, answer->session.deadline_ms);
         break;
     case PROTO_LOCK_RELEASE:
-        pack_record_head(pack, record, 1);
-        pack_uint(pack, answer->holds);
+        pack_record_head(out, record, 1);
+        pack_uint(out, answer->holds);
         break;
     default:
-        pack_record_head(pack, record, 0);
+        pack_record_head(out, record, 0);
         break;
     }
 }
 
-static void pack_record(msgpack_packer *pack, const struct record *record)
+static void pack_record(struct proto_buffer *out, const struct record *record)
 {
     switch ((enum proto_status)record->answer.status) {
     case PROTO_STATUS_OK:
-        pack_record_ok(pack, record);
+        pack_record_ok(out, record);
         break;
     case PROTO_STATUS_HELD:
-        pack_record_head(pack, record, 8);
-        pack_holder(pack, record->answer.holder);
+        pack_record_head(out, record, 8);
+        pack_holder(out, record->answer.holder);
         break;
     default:
-        pack_record_head(pack, record, 1);
-        pack_uint(pack, record->answer.retry_after_ms);
+        pack_record_head(out, record, 1);
+        pack_uint(out, record->answer.retry_after_ms);
         break;
     }
 }
 
 static void image_session(const struct session *session, struct proto_buffer *out)
 {
-    msgpack_packer pack;
-    pack_init(&pack, out);
-    pack_array(&pack, 11);
-    pack_uint(&pack, FSM_OBJECT_SESSION);
-    pack_uint(&pack, session->id);
-    pack_bytes(&pack, session->owner, session->owner_bytes);
-    pack_uint(&pack, session->ttl_ms);
-    pack_uint(&pack, session->deadline_ms);
-    pack_uint(&pack, session->lock_delay_ms);
-    pack_bytes(&pack, session->digest, sizeof session->digest);
-    pack_uint(&pack, session->ack_floor);
-    pack_uint(&pack, session->last_request_id);
+    pack_array(out, 11);
+    pack_uint(out, FSM_OBJECT_SESSION);
+    pack_uint(out, session->id);
+    pack_bytes(out, session->owner, session->owner_bytes);
+    pack_uint(out, session->ttl_ms);
+    pack_uint(out, session->deadline_ms);
+    pack_uint(out, session->lock_delay_ms);
+    pack_bytes(out, session->digest, sizeof session->digest);
+    pack_uint(out, session->ack_floor);
+    pack_uint(out, session->last_request_id);
     if (session->ended) {
-        pack_array(&pack, 3);
-        pack_uint(&pack, session->ended_reason);
-        pack_uint(&pack, session->ended_ms);
-        pack_uint(&pack, session->ended_number);
+        pack_array(out, 3);
+        pack_uint(out, session->ended_reason);
+        pack_uint(out, session->ended_ms);
+        pack_uint(out, session->ended_number);
     } else {
-        pack_nil(&pack);
+        pack_nil(out);
     }
-    pack_array(&pack, session->window.count - session->waits_count);
+    pack_array(out, session->window.count - session->waits_count);
     for (uint32_t i = 0; i < session->window.count; i++) {
         if (session->window.list[i].answer.status != PROTO_STATUS_QUEUED) {
-            pack_record(&pack, &session->window.list[i]);
+            pack_record(out, &session->window.list[i]);
         }
     }
 }
 
 /* ---- lock ---- */
 
-static void pack_delay(msgpack_packer *pack, const struct lock_rest *rest)
+static void pack_delay(struct proto_buffer *out, const struct lock_rest *rest)
 {
     if (rest == NULL || rest->delay_until_ms == 0) {
-        pack_nil(pack);
+        pack_nil(out);
         return;
     }
-    pack_array(pack, 3);
-    pack_uint(pack, rest->delay_until_ms);
-    pack_uint(pack, rest->delay_session_id);
-    pack_bytes(pack, rest->delay_digest, sizeof rest->delay_digest);
+    pack_array(out, 3);
+    pack_uint(out, rest->delay_until_ms);
+    pack_uint(out, rest->delay_session_id);
+    pack_bytes(out, rest->delay_digest, sizeof rest->delay_digest);
 }
 
-static void pack_grants(msgpack_packer *pack, const struct lock *lock)
+static void pack_grants(struct proto_buffer *out, const struct lock *lock)
 {
-    pack_array(pack, lock->holders_count);
+    pack_array(out, lock->holders_count);
     const struct grant *grant = lock->grants;
     for (uint32_t i = 0; i < lock->holders_count; i++, grant = grant->lock_next) {
-        pack_array(pack, 5);
-        pack_uint(pack, grant->token);
-        pack_uint(pack, grant->session->id);
-        pack_uint(pack, grant->own_deadline_ms);
-        pack_uint(pack, grant->holds);
-        pack_uint(pack, grant->permits);
+        pack_array(out, 5);
+        pack_uint(out, grant->token);
+        pack_uint(out, grant->session->id);
+        pack_uint(out, grant->own_deadline_ms);
+        pack_uint(out, grant->holds);
+        pack_uint(out, grant->permits);
     }
 }
 
-static void pack_waiter(msgpack_packer *pack, const struct waiter *waiter)
+static void pack_waiter(struct proto_buffer *out, const struct waiter *waiter)
 {
-    pack_array(pack, 8);
-    pack_uint(pack, waiter->session->id);
-    pack_uint(pack, waiter->request_id);
-    pack_uint(pack, waiter->deadline_ms);
-    pack_uint(pack, waiter->ttl_ms);
-    pack_uint(pack, waiter->mode);
-    pack_uint(pack, waiter->permits);
-    pack_uint(pack, waiter->limit);
+    pack_array(out, 8);
+    pack_uint(out, waiter->session->id);
+    pack_uint(out, waiter->request_id);
+    pack_uint(out, waiter->deadline_ms);
+    pack_uint(out, waiter->ttl_ms);
+    pack_uint(out, waiter->mode);
+    pack_uint(out, waiter->permits);
+    pack_uint(out, waiter->limit);
     if (waiter->has_value) {
-        pack_bytes(pack, waiter->value, waiter->value_bytes);
+        pack_bytes(out, waiter->value, waiter->value_bytes);
     } else {
-        pack_nil(pack);
+        pack_nil(out);
     }
 }
 
-static void pack_waiters(msgpack_packer *pack, const struct lock_rest *rest)
+static void pack_waiters(struct proto_buffer *out, const struct lock_rest *rest)
 {
     uint32_t count = rest == NULL ? 0 : rest->waiters_count;
-    pack_array(pack, count);
+    pack_array(out, count);
     const struct waiter *waiter = count == 0 ? NULL : rest->queue;
     for (uint32_t i = 0; i < count; i++, waiter = waiter->next) {
-        pack_waiter(pack, waiter);
+        pack_waiter(out, waiter);
     }
 }
 
 static void image_lock(const struct lock *lock, struct proto_buffer *out)
 {
-    msgpack_packer pack;
-    pack_init(&pack, out);
-    pack_array(&pack, 10);
-    pack_uint(&pack, FSM_OBJECT_LOCK);
-    pack_bytes(&pack, lock->key, lock->key_bytes);
-    pack_uint(&pack, lock->mode);
-    pack_uint(&pack, lock->limit);
-    pack_uint(&pack, lock->fence);
-    pack_uint(&pack, lock->rest == NULL ? 0 : lock->rest->pending_number);
-    pack_delay(&pack, lock->rest);
+    pack_array(out, 10);
+    pack_uint(out, FSM_OBJECT_LOCK);
+    pack_bytes(out, lock->key, lock->key_bytes);
+    pack_uint(out, lock->mode);
+    pack_uint(out, lock->limit);
+    pack_uint(out, lock->fence);
+    pack_uint(out, lock->rest == NULL ? 0 : lock->rest->pending_number);
+    pack_delay(out, lock->rest);
     if (lock->rest != NULL && lock->rest->value != NULL) {
-        pack_bytes(&pack, lock->rest->value, lock->rest->value_bytes);
+        pack_bytes(out, lock->rest->value, lock->rest->value_bytes);
     } else {
-        pack_nil(&pack);
+        pack_nil(out);
     }
-    pack_grants(&pack, lock);
-    pack_waiters(&pack, lock->rest);
+    pack_grants(out, lock);
+    pack_waiters(out, lock->rest);
 }
 
 void fsm_image_object(const struct object *object, struct proto_buffer *out)

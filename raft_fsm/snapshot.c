@@ -11,11 +11,11 @@
 #include "raft_fsm/snapshot.h"
 
 #include <lz4.h>
-#include <msgpack/pack.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "protocol/pack.h"
 #include "raft_fsm/state.h"
 
 /* Objects that one slice looks at, written or not: passing by those already written takes time too. */
@@ -107,21 +107,14 @@ static void write_object(struct fsm_snapshot *snapshot, struct object *object)
     cut_blocks(snapshot, false);
 }
 
-static int write_cb(void *data, const char *bytes, size_t size)
-{
-    return proto_buffer_append(data, bytes, size) ? 0 : -1;
-}
-
 static void write_end(struct fsm_snapshot *snapshot)
 {
     size_t begin = record_begin(snapshot);
-    msgpack_packer pack;
-    msgpack_packer_init(&pack, &snapshot->raw, write_cb);
-    (void)msgpack_pack_array(&pack, 4); /* a failure marks the buffer; asserted in record_end() */
-    (void)msgpack_pack_uint64(&pack, SNAPSHOT_KIND_END);
-    (void)msgpack_pack_uint64(&pack, snapshot->sessions_count);
-    (void)msgpack_pack_uint64(&pack, snapshot->locks_count);
-    (void)msgpack_pack_uint64(&pack, snapshot->digest);
+    pack_array(&snapshot->raw, 4); /* a failure marks the buffer; asserted in record_end() */
+    pack_uint(&snapshot->raw, SNAPSHOT_KIND_END);
+    pack_uint(&snapshot->raw, snapshot->sessions_count);
+    pack_uint(&snapshot->raw, snapshot->locks_count);
+    pack_uint(&snapshot->raw, snapshot->digest);
     (void)record_end(snapshot, begin); /* the end is not part of the digest in it */
     cut_blocks(snapshot, true);
 }
