@@ -1,24 +1,14 @@
 /* Streams between the nodes: they delay, swallow, break and come back. Within a stream order is kept and nothing is lost
  * but with the whole stream, as with TCP. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "protocol/assert.h"
 #include "tests/sim/engine.h"
 
 enum {
-    QUEUE_BYTES_MAX = 8 * 1024 * 1024,
     RECONNECT_US = 100 * 1000,
     NOTICE_CUT_US = 1500 * 1000, /* as TCP_USER_TIMEOUT */
     NOTICE_END_US = 50 * 1000,
-};
-
-struct sim_peer_frame {
-    struct sim_peer_frame *next;
-    uint64_t due_us;
-    unsigned count;
-    size_t size;
-    struct link_part parts[];
 };
 
 static struct sim_node *node_of(struct link *link)
@@ -32,42 +22,6 @@ static struct sim_stream *stream_of(struct sim_node *node, uint64_t peer_id)
     return &node->sim->streams[node->place][peer_id - 1];
 }
 
-static void release_parts(struct sim_node *node, const struct link_part *parts, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (parts[i].owner != NULL) {
-            node->link.release(parts[i].owner);
-        }
-    }
-}
-
-/* Parts with an owner stay references until they are delivered: a log that changed the bytes would be found out. */
-static struct sim_peer_frame *frame_create(const struct link_part *parts, unsigned count)
-{
-    size_t copied = 0;
-    size_t size = 0;
-    for (unsigned i = 0; i < count; i++) {
-        size += parts[i].size;
-        copied += parts[i].owner == NULL ? parts[i].size : 0;
-    }
-    LOCKSTEP_ASSERT(size <= LINK_FRAME_BYTES_MAX);
-    struct sim_peer_frame *frame = malloc(sizeof(*frame) + count * sizeof(*parts) + copied);
-    LOCKSTEP_ASSERT(frame != NULL);
-    uint8_t *copy = (uint8_t *)(frame->parts + count);
-    frame->next = NULL;
-    frame->count = count;
-    frame->size = size;
-    for (unsigned i = 0; i < count; i++) {
-        frame->parts[i] = parts[i];
-        if (parts[i].owner == NULL && parts[i].size > 0) {
-            memcpy(copy, parts[i].data, parts[i].size);
-            frame->parts[i].data = copy;
-            copy += parts[i].size;
-        }
-    }
-    return frame;
-}
-
 uint64_t engine_delay(const struct sim *sim, uint64_t *stream, uint64_t extra_us)
 {
     uint64_t delay = sim->delay_min_us + sim_random(stream, sim->delay_max_us - sim->delay_min_us + 1);
@@ -79,29 +33,18 @@ static bool link_send(struct link *link, uint64_t peer_id, const struct link_par
     struct sim_node *node = node_of(link);
     struct sim *sim = node->sim;
     struct sim_stream *stream = stream_of(node, peer_id);
-    if (node->zombie || !stream->up || stream->bytes > QUEUE_BYTES_MAX) {
-        release_parts(node, parts, count);
+    if (node->zombie || !stream->up || simulated_frames_full(&stream->frames)) {
+        simulated_frames_refuse(link, parts, count);
         return false;
     }
-    struct sim_peer_frame *frame = frame_create(parts, count);
-    frame->due_us = sim->now_us + engine_delay(sim, &sim->random_peers, stream->extra_us);
-    if (frame->due_us < stream->clear_us) {
-        frame->due_us = stream->clear_us;
-    }
-    stream->clear_us = frame->due_us;
-    stream->bytes += frame->size;
-    if (stream->last == NULL) {
-        stream->first = frame;
-    } else {
-        stream->last->next = frame;
-    }
-    stream->last = frame;
+    uint64_t due_us = sim->now_us + engine_delay(sim, &sim->random_peers, stream->extra_us);
+    simulated_frames_put(&stream->frames, parts, count, due_us);
     return true;
 }
 
 static size_t link_queued_bytes(const struct link *link, uint64_t peer_id)
 {
-    return stream_of(node_of((struct link *)(uintptr_t)link), peer_id)->bytes;
+    return stream_of(node_of((struct link *)(uintptr_t)link), peer_id)->frames.bytes;
 }
 
 static void link_set_peer(struct link *link, uint64_t peer_id, const char *address)
@@ -114,24 +57,11 @@ static void link_set_peer(struct link *link, uint64_t peer_id, const char *addre
 
 const struct link_ops peers_link_ops = {link_send, link_queued_bytes, link_set_peer};
 
-static void stream_pop(struct sim_node *from, struct sim_stream *stream)
-{
-    struct sim_peer_frame *frame = stream->first;
-    stream->first = frame->next;
-    stream->last = stream->first == NULL ? NULL : stream->last;
-    stream->bytes -= frame->size;
-    release_parts(from, frame->parts, frame->count);
-    free(frame);
-}
-
 static void stream_drop(struct sim_node *from, struct sim_stream *stream)
 {
-    while (stream->first != NULL) {
-        stream_pop(from, stream);
-    }
+    simulated_frames_drop(&stream->frames, &from->link);
     stream->up = false;
     stream->stale = false;
-    stream->clear_us = 0;
 }
 
 /* The others notice in a while that it is gone, even if another process takes its place. */
@@ -226,25 +156,17 @@ uint64_t peers_due(const struct sim *sim)
     return due;
 }
 
-static bool can_deliver(const struct sim *sim, const struct sim_stream *stream, unsigned to)
+/* @return when the stream's first frame arrives; SIM_NEVER if none does. */
+static uint64_t deliver_due(const struct sim *sim, const struct sim_stream *stream, unsigned to)
 {
-    return stream->up && stream->first != NULL && !is_broken(sim, stream, to);
+    return stream->up && !is_broken(sim, stream, to) ? simulated_frames_due(&stream->frames) : SIM_NEVER;
 }
 
 static void deliver(struct sim_node *from, struct sim_node *to, struct sim_stream *stream)
 {
     struct sim *sim = to->sim;
-    struct sim_peer_frame *frame = stream->first;
-    uint8_t *bytes = malloc(frame->size + 1);
-    LOCKSTEP_ASSERT(bytes != NULL);
-    size_t size = 0;
-    for (unsigned i = 0; i < frame->count; i++) {
-        if (frame->parts[i].size > 0) {
-            memcpy(bytes + size, frame->parts[i].data, frame->parts[i].size);
-        }
-        size += frame->parts[i].size;
-    }
-    stream_pop(from, stream);
+    size_t size;
+    uint8_t *bytes = simulated_frames_take(&stream->frames, &from->link, &size);
     sim->carried = bytes;
     bool fine = replica_receive(to->replica, node_now(to), from->place + 1, bytes, size);
     sim->carried = NULL;
@@ -261,7 +183,7 @@ bool peers_receive(struct sim_node *node)
     bool any = false;
     for (unsigned a = 0; a < sim->nodes_count; a++) {
         struct sim_stream *stream = &sim->streams[a][node->place];
-        while (can_deliver(sim, stream, node->place) && stream->first->due_us <= sim->now_us) {
+        while (deliver_due(sim, stream, node->place) <= sim->now_us) {
             deliver(&sim->nodes[a], node, stream);
             any = true;
         }
@@ -274,10 +196,8 @@ uint64_t peers_receive_due(const struct sim_node *node)
     const struct sim *sim = node->sim;
     uint64_t due = SIM_NEVER;
     for (unsigned a = 0; a < sim->nodes_count; a++) {
-        const struct sim_stream *stream = &sim->streams[a][node->place];
-        if (can_deliver(sim, stream, node->place) && stream->first->due_us < due) {
-            due = stream->first->due_us;
-        }
+        uint64_t one = deliver_due(sim, &sim->streams[a][node->place], node->place);
+        due = one < due ? one : due;
     }
     return due;
 }

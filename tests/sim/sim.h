@@ -29,6 +29,7 @@
 #include "node/replica/replica.h"
 #include "client/core.h"
 #include "tests/support/simulated_disk.h"
+#include "tests/support/simulated_frames.h"
 
 enum {
     SIM_NODES_MAX = 5,
@@ -118,7 +119,6 @@ void sim_clock_change(struct sim_clock *clock, uint64_t now_us, int64_t ppm, boo
 /* ---- the parts ---- */
 
 struct sim;
-struct sim_peer_frame;
 struct sim_bytes; /* a piece of a connection's stream on its way */
 
 /* peers.c: a stream from one node to another */
@@ -126,10 +126,8 @@ struct sim_stream {
     bool wanted, up, stale;
     unsigned cuts;      /* faults that swallow what it carries; the sender does not know */
     uint64_t change_us; /* next: connect, or notice the cut */
-    uint64_t clear_us;  /* FIFO: nothing arrives before this */
     uint64_t extra_us;  /* slower than others by up to this */
-    struct sim_peer_frame *first, *last;
-    size_t bytes;
+    struct simulated_frames frames;
 };
 
 /* network.c: one direction of a connection between a client and a node */
@@ -201,7 +199,8 @@ struct sim {
     unsigned connections_count; /* places in use */
     uint64_t last_connection;
     unsigned clients_count;
-    unsigned turn_max_us; /* how long a node is busy with a turn, and does not look up: what comes meanwhile gathers */
+    unsigned
+        turn_max_us; /* how long a node is busy with a turn, and does not look up: what comes meanwhile gathers */
     /* settings of all nodes, drawn */
     uint64_t snapshot_after_bytes, trailing_bytes, segment_bytes, cache_bytes;
     bool calm; /* the storm is over */

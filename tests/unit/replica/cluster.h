@@ -14,6 +14,7 @@
 #include <setjmp.h>
 
 #include "tests/support/simulated_disk.h"
+#include "tests/support/simulated_frames.h"
 #include "node/replica/replica.h"
 
 enum { CLUSTER_NODES_MAX = 5, CLUSTER_INDEX_MAX = 1 << 17, CLUSTER_TERMS_MAX = 1 << 14, CLUSTER_PENDING_MAX = 4096 };
@@ -60,8 +61,6 @@ struct cluster_node {
     uint64_t reads_answered, reads_failed;
 };
 
-struct cluster_frame;
-
 /* A stream from one node to another. */
 struct cluster_stream {
     bool wanted; /* set_peer() */
@@ -69,9 +68,7 @@ struct cluster_stream {
     bool stale;  /* it led to a process that is gone */
     bool cut;    /* nothing passes; the sender does not know yet */
     uint64_t change_ms; /* next: connect, or notice the cut */
-    uint64_t clear_ms;  /* FIFO: no frame arrives before this */
-    struct cluster_frame *first, *last;
-    size_t bytes;
+    struct simulated_frames frames;
 };
 
 struct cluster_options {

@@ -2,19 +2,8 @@
 #include "cluster_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "protocol/assert.h"
-
-enum { QUEUE_BYTES_MAX = 8 * 1024 * 1024 };
-
-struct cluster_frame {
-    struct cluster_frame *next;
-    uint64_t due_ms;
-    unsigned count;
-    size_t size;
-    struct link_part parts[];
-};
 
 static struct cluster_node *node_of(struct link *link)
 {
@@ -27,39 +16,6 @@ static struct cluster_stream *stream_of(struct cluster_node *node, uint64_t peer
     return &node->cluster->streams[node->id - 1][peer_id - 1];
 }
 
-static void release_parts(struct cluster_node *node, const struct link_part *parts, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (parts[i].owner != NULL) {
-            node->link.release(parts[i].owner);
-        }
-    }
-}
-
-/* Parts with an owner stay references until they are delivered: a log that changed the bytes would be found out. */
-static struct cluster_frame *frame_create(const struct link_part *parts, unsigned count)
-{
-    size_t copied = 0, size = 0;
-    for (unsigned i = 0; i < count; i++) {
-        size += parts[i].size;
-        copied += parts[i].owner == NULL ? parts[i].size : 0;
-    }
-    LOCKSTEP_ASSERT(size <= LINK_FRAME_BYTES_MAX);
-    struct cluster_frame *frame = calloc(1, sizeof *frame + count * sizeof *parts + copied);
-    uint8_t *copy = (uint8_t *)(frame->parts + count);
-    frame->count = count;
-    frame->size = size;
-    for (unsigned i = 0; i < count; i++) {
-        frame->parts[i] = parts[i];
-        if (parts[i].owner == NULL && parts[i].size > 0) {
-            memcpy(copy, parts[i].data, parts[i].size);
-            frame->parts[i].data = copy;
-            copy += parts[i].size;
-        }
-    }
-    return frame;
-}
-
 static bool link_send(struct link *link, uint64_t peer_id, const struct link_part *parts, unsigned count)
 {
     struct cluster_node *node = node_of(link);
@@ -68,30 +24,18 @@ static bool link_send(struct link *link, uint64_t peer_id, const struct link_par
     if (!node->zombie && cluster->on_frame != NULL) {
         cluster->on_frame(cluster, node->id, peer_id, parts, count);
     }
-    if (node->zombie || !stream->up || stream->bytes > QUEUE_BYTES_MAX) {
-        release_parts(node, parts, count);
+    if (node->zombie || !stream->up || simulated_frames_full(&stream->frames)) {
+        simulated_frames_refuse(link, parts, count);
         return false;
     }
-    struct cluster_frame *frame = frame_create(parts, count);
-    frame->due_ms = cluster->now_ms + cluster->delay_min +
-                    simulated_random(&cluster->random, cluster->delay_max - cluster->delay_min + 1);
-    if (frame->due_ms < stream->clear_ms) {
-        frame->due_ms = stream->clear_ms;
-    }
-    stream->clear_ms = frame->due_ms;
-    stream->bytes += frame->size;
-    if (stream->last == NULL) {
-        stream->first = frame;
-    } else {
-        stream->last->next = frame;
-    }
-    stream->last = frame;
+    uint64_t delay_ms = cluster->delay_min + simulated_random(&cluster->random, cluster->delay_max - cluster->delay_min + 1);
+    simulated_frames_put(&stream->frames, parts, count, cluster->now_ms + delay_ms);
     return true;
 }
 
 static size_t link_queued_bytes(const struct link *link, uint64_t peer_id)
 {
-    return stream_of(node_of((struct link *)(uintptr_t)link), peer_id)->bytes;
+    return stream_of(node_of((struct link *)(uintptr_t)link), peer_id)->frames.bytes;
 }
 
 static void link_set_peer(struct link *link, uint64_t peer_id, const char *address)
@@ -104,24 +48,11 @@ static void link_set_peer(struct link *link, uint64_t peer_id, const char *addre
 
 const struct link_ops cluster_link_ops = {link_send, link_queued_bytes, link_set_peer};
 
-static void stream_pop(struct cluster_node *from, struct cluster_stream *stream)
-{
-    struct cluster_frame *frame = stream->first;
-    stream->first = frame->next;
-    stream->last = stream->first == NULL ? NULL : stream->last;
-    stream->bytes -= frame->size;
-    release_parts(from, frame->parts, frame->count);
-    free(frame);
-}
-
 void cluster_stream_drop(struct cluster_node *from, struct cluster_stream *stream)
 {
-    while (stream->first != NULL) {
-        stream_pop(from, stream);
-    }
+    simulated_frames_drop(&stream->frames, &from->link);
     stream->up = false;
     stream->stale = false;
-    stream->clear_ms = 0;
 }
 
 uint64_t cluster_soon(struct cluster *cluster, uint64_t most_ms)
@@ -150,17 +81,9 @@ bool cluster_stream_turn(struct cluster *cluster, unsigned a, unsigned b)
         replica_link_up(from->replica, now, to->id);
         return true;
     }
-    if (stream->up && !broken && cluster_runs(to) && stream->first != NULL && stream->first->due_ms <= cluster->now_ms) {
-        struct cluster_frame *frame = stream->first;
-        uint8_t *bytes = malloc(frame->size + 1);
-        size_t size = 0;
-        for (unsigned i = 0; i < frame->count; i++) {
-            if (frame->parts[i].size > 0) {
-                memcpy(bytes + size, frame->parts[i].data, frame->parts[i].size);
-            }
-            size += frame->parts[i].size;
-        }
-        stream_pop(from, stream);
+    if (stream->up && !broken && cluster_runs(to) && simulated_frames_due(&stream->frames) <= cluster->now_ms) {
+        size_t size;
+        uint8_t *bytes = simulated_frames_take(&stream->frames, &from->link, &size);
         cluster->receiving = bytes;
         bool fine = replica_receive(to->replica, now, from->id, bytes, size);
         cluster->receiving = NULL;
@@ -183,6 +106,6 @@ uint64_t cluster_stream_due(const struct cluster *cluster, unsigned a, unsigned 
     if (stream->up == broken) {
         return stream->change_ms;
     }
-    bool passes = stream->up && stream->first != NULL && cluster_runs(&cluster->nodes[b]);
-    return passes ? stream->first->due_ms : UINT64_MAX;
+    bool passes = stream->up && cluster_runs(&cluster->nodes[b]);
+    return passes ? simulated_frames_due(&stream->frames) : UINT64_MAX;
 }
