@@ -91,36 +91,17 @@ class Partition(Fault):
         self.write(f"stop-{self.name}")
 
 
-@fault("partition-halves")
-class PartitionHalves(Partition):
-    shape = staticmethod(partitions.halves)
+def partition(name, shape, aims_at_leader=False):
+    """A cut of one shape, from the fault's beginning to its end."""
+    fault(name)(type(name, (Partition,), {"shape": staticmethod(shape), "aims_at_leader": aims_at_leader}))
 
 
-@fault("partition-one-way")
-class PartitionOneWay(Partition):
-    shape = staticmethod(partitions.one_way)
-
-
-@fault("partition-bridge")
-class PartitionBridge(Partition):
-    shape = staticmethod(partitions.bridge)
-
-
-@fault("partition-ring")
-class PartitionRing(Partition):
-    shape = staticmethod(partitions.ring)
-
-
-@fault("partition-node")
-class PartitionNode(Partition):
-    shape = staticmethod(partitions.isolated)
-    aims_at_leader = True
-
-
-@fault("partition-clients")
-class PartitionClients(Partition):
-    shape = staticmethod(partitions.clients_cut)
-    aims_at_leader = True
+partition("partition-halves", partitions.halves)
+partition("partition-one-way", partitions.one_way)
+partition("partition-bridge", partitions.bridge)
+partition("partition-ring", partitions.ring)
+partition("partition-node", partitions.isolated, aims_at_leader=True)
+partition("partition-clients", partitions.clients_cut, aims_at_leader=True)
 
 
 @fault("partition-flaps")
