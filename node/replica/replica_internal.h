@@ -235,9 +235,9 @@ void replica_log_durable(void *ctx, uint64_t index);
 void replica_log_failed(void *ctx, const char *message);
 
 /* ---- replica_start.c ---- */
-/* Start raft once the node is formed and the first entry is durable. */
 /* Entry 1, or a snapshot in its place. */
 bool replica_has_durable_entry(const struct replica *replica);
+/* Start raft once the node is formed and the first entry is durable. */
 void replica_start_if_ready(struct replica *replica);
 
 /* ---- replica_formation.c ---- */
