@@ -77,6 +77,14 @@ static void on_peer_down(void *ctx, uint64_t peer_id)
     }
 }
 
+static void on_peer_gone(void *ctx, uint64_t peer_id)
+{
+    struct node *node = ctx;
+    if (node->replica != NULL) {
+        replica_link_gone(node->replica, loop_now(node->loop), peer_id);
+    }
+}
+
 static bool on_peer_receive(void *ctx, uint64_t peer_id, const void *data, size_t size)
 {
     struct node *node = ctx;
@@ -91,7 +99,7 @@ static void on_peer_log(void *ctx, int level, const char *message)
 struct peer_callbacks node_peer_callbacks(struct node *node)
 {
     return (struct peer_callbacks){
-        .ctx = node, .up = on_peer_up, .down = on_peer_down, .receive = on_peer_receive, .log = on_peer_log};
+        .ctx = node, .up = on_peer_up, .down = on_peer_down, .receive = on_peer_receive, .log = on_peer_log, .gone = on_peer_gone};
 }
 
 /* ---- the core calls the replica; before replica_open() has returned it can do nothing ---- */

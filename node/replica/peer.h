@@ -26,11 +26,16 @@ struct peer_callbacks {
     void (*down)(void *ctx, uint64_t peer_id);
     bool (*receive)(void *ctx, uint64_t peer_id, const void *data, size_t size); /* false: close that stream */
     void (*log)(void *ctx, int level, const char *message);
+    /* Its process seems to have ended: the streams of both directions have, and its address refuses a new one. */
+    void (*gone)(void *ctx, uint64_t peer_id);
 };
 
 /* Start to listen. @return the link (peer_link_close() ends it), or NULL with `message` (address taken, not ours …). */
 struct link *peer_link_open(uv_loop_t *loop, const struct peer_options *options, const struct peer_callbacks *callbacks,
                             char *message, size_t message_size);
+/* Write what is queued, as far as the sockets take it. The link does so by itself before the loop waits; this is for
+ * who has more to do before that. On the loop, from no callback of the link. */
+void peer_link_flush(struct link *link);
 /* Closes all streams; `closed` runs when the last handle is gone and the link is freed. */
 void peer_link_close(struct link *link, void (*closed)(void *ctx), void *ctx);
 /* The port really listened on. */

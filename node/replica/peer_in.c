@@ -33,6 +33,20 @@ void peer_in_close(struct peer_in *in)
     in->closing = true;
     uv_close((uv_handle_t *)&in->tcp, in_closed);
     uv_close((uv_handle_t *)&in->timer, in_closed);
+    struct peer_out *out = peer_out_find(in->owner, in->peer_id);
+    if (out != NULL) {
+        peer_out_judge(out);
+    }
+}
+
+bool peer_in_is_open(const struct peer_link *link, uint64_t peer_id)
+{
+    for (const struct peer_in *in = link->ins; in != NULL; in = in->next) {
+        if (in->peer_id == peer_id && !in->closing) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void in_time_limit(uv_timer_t *timer)

@@ -29,6 +29,8 @@ enum {
     PEER_IN_MAX = 64,           /* accepted streams, those without a hello included */
     PEER_RETRY_MS_MIN = 50,
     PEER_RETRY_MS_MAX = 500,
+    PEER_AGAIN_MS = 4,          /* the first retry after a stream that was up; then twice as long each time, */
+    PEER_AGAIN_MAX = 5,         /* so many times */
     PEER_LOG_MS = 30000,        /* one line per peer and reason in this time */
     PEER_LOG_SLOTS = 64,
     PEER_READ_BYTES = 256 * 1024,
@@ -67,6 +69,9 @@ struct peer_out {
     char address[PEER_ADDRESS_BYTES_MAX + 1];
     enum peer_out_state state;
     bool up_told;
+    bool lost;            /* a stream that was up has ended, and no other has come up since, */
+    unsigned tries;       /* in so many attempts, */
+    bool refused;         /* the last one because nobody listens there */
     bool forgotten;       /* set_peer(NULL): goes when its handles are closed */
     bool address_changed;
     unsigned handles;     /* open or closing, requests under way included */
@@ -141,10 +146,14 @@ void peer_out_open(struct peer_link *link, uint64_t peer_id, const char *address
 void peer_out_forget(struct peer_out *out);
 /* From the prepare handle: what changed since, and what is queued. */
 void peer_out_turn(struct peer_out *out);
+/* After a stream of either direction has ended, or an attempt was refused: whether that peer's process is gone. */
+void peer_out_judge(struct peer_out *out);
 bool peer_out_send(struct peer_out *out, const struct link_part *parts, unsigned count);
 
 /* ---- peer_in.c ---- */
 void peer_in_accept(uv_stream_t *listener, int status);
 void peer_in_close(struct peer_in *in);
+/* Whether a stream of this peer is open. */
+bool peer_in_is_open(const struct peer_link *link, uint64_t peer_id);
 
 #endif

@@ -2,7 +2,10 @@
  *
  *   IDLE --timer--> RESOLVING --> CONNECTING --> GREETING --their hello, verdict 0--> UP
  *     ^-- any failure, time limit, end of stream: the queue is emptied, a jittered wait -------'
- */
+ *
+ * The first attempts after a stream that was up follow nearly at once, for what they tell: if one is refused, and the peer's own
+ * stream to us has ended too, then its process has (`gone`). Not only the first: a process that ends closes its streams one
+ * by one, and its listener perhaps last. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,11 +133,26 @@ bool peer_out_send(struct peer_out *out, const struct link_part *parts, unsigned
 
 /* ---- failure ---- */
 
+void peer_out_judge(struct peer_out *out)
+{
+    struct peer_link *link = out->owner;
+    if (out->refused && !link->closing && !peer_in_is_open(link, out->peer_id)) {
+        out->lost = false; /* told once */
+        out->refused = false;
+        link->callbacks.gone(link->callbacks.ctx, out->peer_id);
+    }
+}
+
 /* The present attempt or stream is over, whatever its state. */
 static void out_fail(struct peer_out *out, const char *reason, int error)
 {
     struct peer_link *link = out->owner;
     bool told = out->up_told;
+    if (out->state == OUT_UP) {
+        out->lost = reason != NULL;
+        out->tries = 0;
+    }
+    out->refused = out->lost && error == UV_ECONNREFUSED;
     if (out->tcp != NULL) {
         uv_close((uv_handle_t *)out->tcp, out_tcp_closed);
         out->tcp = NULL;
@@ -154,6 +172,7 @@ static void out_fail(struct peer_out *out, const char *reason, int error)
     if (told) {
         link->callbacks.down(link->callbacks.ctx, out->peer_id);
     }
+    peer_out_judge(out);
 }
 
 static void out_time_limit(uv_timer_t *timer)
@@ -281,6 +300,8 @@ static void out_up(struct peer_out *out)
     (void)uv_timer_stop(&out->timer);
     out->state = OUT_UP;
     out->up_told = true;
+    out->lost = false;
+    out->refused = false;
     link->callbacks.up(link->callbacks.ctx, out->peer_id);
 }
 
@@ -462,6 +483,10 @@ static void out_attempt(uv_timer_t *timer)
 static void out_retry(struct peer_out *out)
 {
     uint64_t wait = PEER_RETRY_MS_MIN + peer_random(out->owner, PEER_RETRY_MS_MAX - PEER_RETRY_MS_MIN + 1);
+    if (out->lost && out->tries < PEER_AGAIN_MAX) {
+        wait = peer_random(out->owner, ((uint64_t)PEER_AGAIN_MS << out->tries) + 1);
+        out->tries++;
+    }
     (void)uv_timer_start(&out->timer, out_attempt, wait, 0);
 }
 

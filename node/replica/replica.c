@@ -251,29 +251,6 @@ void replica_pump(struct replica *replica)
 
 /* ---- time ---- */
 
-/* A timeout in the past that does not move must not spin, and a leader's heartbeats go
- * to all followers in one phase, or those that fell out of it are demoted and wait. */
-static uint64_t timeout_at(const struct replica *replica)
-{
-    uint64_t at = raft_timeout(&replica->raft);
-    uint64_t earliest = replica->timeout_fired_ms + replica->config.heartbeat_ms / 2 + 1;
-    return at > earliest ? at : earliest;
-}
-
-static void fire_timeout(struct replica *replica)
-{
-    bool leads = replica_leads(replica);
-    replica->timeout_fired_ms = replica->now_ms;
-    if (leads) {
-        raft_set_heartbeat_timeout(&replica->raft, 0);
-    }
-    struct raft_event event = {.type = RAFT_TIMEOUT};
-    replica_step_sure(replica, &event, "a timeout");
-    if (leads) {
-        raft_set_heartbeat_timeout(&replica->raft, replica->config.heartbeat_ms);
-    }
-}
-
 void replica_tick(struct replica *replica, struct local_time now)
 {
     replica_time(replica, now);
@@ -281,9 +258,7 @@ void replica_tick(struct replica *replica, struct local_time now)
         replica_formation_remind(replica);
         return;
     }
-    if (replica->now_ms >= timeout_at(replica)) {
-        fire_timeout(replica);
-    }
+    replica_timeout_tick(replica);
     replica_pump(replica);
     replica_reads_retry(replica);
     replica_take_tick(replica);
@@ -303,7 +278,7 @@ struct local_time replica_deadline(const struct replica *replica)
     if (replica->phase == PHASE_FORMING) {
         return (struct local_time){replica->remind_ms};
     }
-    uint64_t at = timeout_at(replica);
+    uint64_t at = replica_timeout_at(replica);
     bool can_apply = replica->applied_index < replica->commit_index && !replica_installing(replica);
     if (can_apply || replica->durable_pending != 0) {
         at = replica->now_ms;
@@ -437,6 +412,7 @@ bool replica_receive(struct replica *replica, struct local_time now, uint64_t pe
         return replica_refuse(replica, peer, why);
     }
     peer->heard_ms = replica->now_ms;
+    replica_haste_heard(replica, peer_id);
     bool fine = replica_receive_frame(replica, peer, &frame);
     replica_pump(replica);
     return fine;

@@ -128,6 +128,9 @@ bool replica_transfer(struct replica *replica, struct local_time now, uint64_t n
 /* From the link. */
 void replica_link_up(struct replica *replica, struct local_time now, uint64_t peer_id);
 void replica_link_down(struct replica *replica, struct local_time now, uint64_t peer_id);
+/* A hint: the peer's process seems to have ended. The streams of both directions have, and its address refuses another. If it
+ * led, its successor is elected without waiting for an election timeout. It may be wrong: that costs little. */
+void replica_link_gone(struct replica *replica, struct local_time now, uint64_t peer_id);
 /* One frame from `peer_id`. Bad bytes: logged, false is returned and the link must close that stream. */
 bool replica_receive(struct replica *replica, struct local_time now, uint64_t peer_id, const void *data, size_t size);
 

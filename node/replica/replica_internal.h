@@ -11,6 +11,7 @@
  *   replica_snapshot_take.c    our own snapshots
  *   replica_snapshot_send.c    streams to followers
  *   replica_snapshot_install.c a stream from the leader, and putting it in place
+ *   replica_timeout.c          raft's timer, and elections in haste when the leader's process is gone
  *   replica_watch.c            progress that must come and does not
  *
  * Invariants
@@ -158,6 +159,14 @@ struct replica_incoming {
     bool restored;
 };
 
+/* The leader's process is gone: see replica_timeout.c. */
+struct replica_haste {
+    uint64_t leader_id; /* who led; 0: no haste */
+    bool stood;         /* stood for election on that account: whoever leads from here on was heard afterwards */
+    uint64_t stand_ms;
+    uint64_t until_ms;
+};
+
 struct replica {
     struct replica_config config; /* bootstrap list not kept */
     struct disk *disk;
@@ -203,6 +212,8 @@ struct replica {
     uint64_t barrier_term;
 
     uint64_t timeout_fired_ms;
+    struct replica_haste haste;
+    uint32_t haste_random;
     uint64_t watch_ms;         /* next look at what must progress */
     uint64_t watch_durable;    /* durable index of the last look */
     uint64_t watch_durable_ms; /* for how long it has stood still with a write due */
@@ -302,6 +313,12 @@ void replica_incoming_free(struct replica *replica);
 /* UPDATE_SNAPSHOT. */
 void replica_install(struct replica *replica, const struct raft_update *update);
 bool replica_installing(const struct replica *replica);
+
+/* ---- replica_timeout.c ---- */
+uint64_t replica_timeout_at(const struct replica *replica);
+void replica_timeout_tick(struct replica *replica);
+/* A frame has come from this peer: its process is there. */
+void replica_haste_heard(struct replica *replica, uint64_t peer_id);
 
 /* ---- replica_watch.c ---- */
 void replica_watch(struct replica *replica);

@@ -421,6 +421,7 @@ static void start(struct replica *replica)
     struct raft_entry *entries = event.start.entries;
     replica->phase = PHASE_RUNNING;
     replica->timeout_fired_ms = replica->now_ms;
+    replica->haste_random = replica->config.random_seed;
     replica->watch_ms = replica->now_ms + REPLICA_WATCH_MS;
     replica_step_sure(replica, &event, "its start");
     raft_free(entries);

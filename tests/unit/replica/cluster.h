@@ -43,6 +43,7 @@ struct cluster_node {
     struct replica *replica;
     bool up;      /* a process runs */
     uint64_t stalled_until_ms; /* stopped till then (SIGSTOP): it neither hears nor acts, and its clock goes on */
+    bool silent;  /* when it is down its machine is, too: nobody refuses connections for it */
     bool zombie;  /* it was killed: what still runs of it does not count */
     char fatal[1100]; /* its last words, if it ended itself */
     unsigned incarnation;

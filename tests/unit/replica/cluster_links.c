@@ -60,6 +60,13 @@ uint64_t cluster_soon(struct cluster *cluster, uint64_t most_ms)
     return cluster->now_ms + 1 + simulated_random(&cluster->random, most_ms);
 }
 
+/* Whether an attempt to connect would be refused: the process has ended, and its machine is there to say so. */
+static bool is_refused(const struct cluster *cluster, unsigned from, unsigned to)
+{
+    const struct cluster_node *node = &cluster->nodes[to];
+    return !node->up && !node->silent && !cluster->streams[from][to].cut && !cluster->streams[to][from].cut;
+}
+
 /* @return whether something happened. */
 bool cluster_stream_turn(struct cluster *cluster, unsigned a, unsigned b)
 {
@@ -74,6 +81,9 @@ bool cluster_stream_turn(struct cluster *cluster, unsigned a, unsigned b)
         cluster_stream_drop(from, stream);
         stream->change_ms = cluster_soon(cluster, 100);
         replica_link_down(from->replica, now, to->id);
+        if (is_refused(cluster, a, b)) {
+            replica_link_gone(from->replica, now, to->id);
+        }
         return true;
     }
     if (!stream->up && !broken && cluster->now_ms >= stream->change_ms) {

@@ -1,5 +1,6 @@
 /* The real link, on loopback: whole frames in order, bytes sent in place and released once, bounded queues, reconnects,
  * refused hellos. The loop runs until what is awaited has happened; a watchdog timer fails a test that waits in vain. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,17 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "node/replica/peer.h"
+#include "node/replica/peer_internal.h"
 
 enum { CLUSTER = 77 };
 
 struct end {
     struct link *link;
     uint64_t id;
-    unsigned ups, downs, frames, logs;
+    unsigned ups, downs, gones, frames, logs;
     uint64_t last_from;
     uint64_t next_number; /* frames carry a count; they must come without a gap */
     size_t bytes;
@@ -51,6 +53,12 @@ static void on_down(void *ctx, uint64_t peer_id)
 {
     (void)peer_id;
     ((struct end *)ctx)->downs++;
+}
+
+static void on_gone(void *ctx, uint64_t peer_id)
+{
+    (void)peer_id;
+    ((struct end *)ctx)->gones++;
 }
 
 static bool on_receive(void *ctx, uint64_t peer_id, const void *data, size_t size)
@@ -94,7 +102,7 @@ static struct link *open_link(struct fixture *fixture, struct end *end, uint64_t
         .listen_address = "127.0.0.1:0",
         .queue_bytes_max = queue_bytes_max,
     };
-    struct peer_callbacks callbacks = {end, on_up, on_down, on_receive, on_log};
+    struct peer_callbacks callbacks = {end, on_up, on_down, on_receive, on_log, on_gone};
     struct link *link = peer_link_open(&fixture->loop, &options, &callbacks, message, sizeof message);
     if (link == NULL) {
         fail_msg("%s", message);
@@ -257,6 +265,58 @@ static void a_lost_stream_is_told_and_opened_again(void **state)
     assert_true(send_number(fixture.a.link, 2, 1, "y", 1));
     RUN_UNTIL(&fixture, fixture.b.frames == 2);
     assert_int_equal(fixture.b.downs, 0); /* b's own stream is another one */
+    assert_int_equal(fixture.a.gones, 0); /* and b is there */
+    close_pair(&fixture);
+}
+
+static void run_for(struct fixture *fixture, uint64_t ms)
+{
+    uv_update_time(&fixture->loop);
+    uint64_t until = uv_now(&fixture->loop) + ms;
+    RUN_UNTIL(fixture, uv_now(&fixture->loop) >= until); /* attempts to connect wake it */
+}
+
+/* Both streams end, and the address refuses: gone, at once and once, however many attempts follow. */
+static void a_process_that_has_ended_is_told_once(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    open_pair(&fixture, 0, CLUSTER);
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    close_end(&fixture, &fixture.b);
+    RUN_UNTIL(&fixture, fixture.a.gones == 1);
+    assert_int_equal(fixture.a.downs, 1);
+    run_for(&fixture, 1500);
+    assert_int_equal(fixture.a.gones, 1);
+    close_pair(&fixture);
+}
+
+/* The port refuses from now on, and the process is there. */
+static void stop_listening(struct link *link)
+{
+    int listener, other = open("/dev/null", O_RDONLY);
+    assert_true(other >= 0);
+    assert_int_equal(uv_fileno((uv_handle_t *)&((struct peer_link *)link)->listener, &listener), 0);
+    assert_int_equal(dup2(other, listener), listener);
+    assert_int_equal(close(other), 0);
+}
+
+/* Whoever refuses connections: while one of its streams is open, that process is there. */
+static void a_process_with_an_open_stream_is_not_gone(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    open_pair(&fixture, 0, CLUSTER);
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    stop_listening(fixture.b.link);
+    assert_true(send_number(fixture.a.link, 2, 0, "x", 1));
+    fixture.b.refuse_next = true; /* b closes a's stream on the first frame, and keeps its own */
+    RUN_UNTIL(&fixture, fixture.a.downs == 1);
+    run_for(&fixture, 1000);
+    assert_int_equal(fixture.a.ups, 1);
+    assert_int_equal(fixture.a.gones, 0);
+    close_end(&fixture, &fixture.b);
+    RUN_UNTIL(&fixture, fixture.a.gones == 1);
     close_pair(&fixture);
 }
 
@@ -395,7 +455,7 @@ static void an_address_in_use_is_told(void **state)
     open_pair(&fixture, 0, CLUSTER);
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", peer_link_port(fixture.a.link));
     struct peer_options options = {.cluster_id = CLUSTER, .node_id = 3, .listen_address = address};
-    struct peer_callbacks callbacks = {&fixture.a, on_up, on_down, on_receive, on_log};
+    struct peer_callbacks callbacks = {&fixture.a, on_up, on_down, on_receive, on_log, on_gone};
     assert_null(peer_link_open(&fixture.loop, &options, &callbacks, message, sizeof message));
     assert_non_null(strstr(message, address));
     close_pair(&fixture);
@@ -409,6 +469,8 @@ int main(void)
         cmocka_unit_test(without_a_stream_a_frame_is_dropped_and_its_bytes_released),
         cmocka_unit_test(a_reader_that_does_not_read_bounds_the_queue),
         cmocka_unit_test(a_lost_stream_is_told_and_opened_again),
+        cmocka_unit_test(a_process_that_has_ended_is_told_once),
+        cmocka_unit_test(a_process_with_an_open_stream_is_not_gone),
         cmocka_unit_test(a_peer_that_comes_back_elsewhere_is_reached),
         cmocka_unit_test(a_node_of_another_cluster_is_refused),
         cmocka_unit_test(a_node_that_is_no_member_is_refused),

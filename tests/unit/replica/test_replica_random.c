@@ -50,7 +50,7 @@ static void fault(struct cluster *cluster)
 {
     unsigned node = any_node(cluster), other = any_node(cluster);
     unsigned slow = (unsigned)simulated_random(&cluster->random, 60);
-    switch (simulated_random(&cluster->random, 14)) {
+    switch (simulated_random(&cluster->random, 16)) {
     case 0:
     case 1:
         crash_some(cluster, 1);
@@ -90,6 +90,14 @@ static void fault(struct cluster *cluster)
         if (cluster_leader(cluster) >= 0) {
             cluster->nodes[cluster_leader(cluster)].stalled_until_ms =
                 cluster->now_ms + simulated_random(&cluster->random, 2000);
+        }
+        break;
+    case 13:
+        cluster->nodes[node].silent = !cluster->nodes[node].silent;
+        break;
+    case 14:
+        if (node != other && cluster->nodes[node].up) { /* a hint that may be wrong */
+            replica_link_gone(cluster->nodes[node].replica, (struct local_time){cluster->now_ms}, other + 1);
         }
         break;
     case 10:
