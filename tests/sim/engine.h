@@ -20,7 +20,8 @@ extern const struct link_ops peers_link_ops;
 void peers_node_ended(struct sim_node *node);
 /* What `from` sends `to` is swallowed; counts, as several faults may do it at a time. */
 void peers_cut(struct sim *sim, unsigned from, unsigned to, bool cut);
-void peers_break(struct sim *sim, unsigned from, unsigned to);
+/* seems_gone: whoever sends on it finds its address refusing connections, too, though its process is there. */
+void peers_break(struct sim *sim, unsigned from, unsigned to, bool seems_gone);
 /* Connections come and go. */
 void peers_turn(struct sim *sim);
 uint64_t peers_due(const struct sim *sim);

@@ -362,6 +362,7 @@ void node_end(struct sim_node *node, bool power)
     node->up = false;
     node->serving = false;
     node->role = REPLICA_FOLLOWER;
+    node->power_lost = power;
     if (power) {
         simulated_disk_crash(node->disk);
     } else {

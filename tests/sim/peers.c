@@ -62,6 +62,7 @@ static void stream_drop(struct sim_node *from, struct sim_stream *stream)
     simulated_frames_drop(&stream->frames, &from->link);
     stream->up = false;
     stream->stale = false;
+    stream->seems_gone = false;
 }
 
 /* The others notice in a while that it is gone, even if another process takes its place. */
@@ -90,11 +91,12 @@ void peers_cut(struct sim *sim, unsigned from, unsigned to, bool cut)
     }
 }
 
-void peers_break(struct sim *sim, unsigned from, unsigned to)
+void peers_break(struct sim *sim, unsigned from, unsigned to, bool seems_gone)
 {
     struct sim_stream *stream = &sim->streams[from][to];
     if (stream->up) {
         stream->stale = true;
+        stream->seems_gone = seems_gone;
         stream->change_us = sim->now_us + 1;
     }
 }
@@ -102,6 +104,15 @@ void peers_break(struct sim *sim, unsigned from, unsigned to)
 static bool is_broken(const struct sim *sim, const struct sim_stream *stream, unsigned to)
 {
     return stream->cuts > 0 || stream->stale || !sim->nodes[to].up;
+}
+
+/* Whether the link takes the process for gone: its machine refuses connections, or something between them does. */
+static bool is_gone(const struct sim *sim, unsigned from, unsigned to)
+{
+    const struct sim_node *node = &sim->nodes[to];
+    bool refuses = !node->up && !node->power_lost;
+    bool heard = sim->streams[from][to].cuts == 0 && sim->streams[to][from].cuts == 0;
+    return (refuses && heard) || sim->streams[from][to].seems_gone;
 }
 
 /* Up and down, as the sender notices them. */
@@ -114,10 +125,15 @@ static void stream_change(struct sim *sim, unsigned a, unsigned b)
         return;
     }
     if (stream->up) {
+        bool gone = is_gone(sim, a, b);
         stream_drop(from, stream);
         stream->change_us = sim->now_us + 1 + sim_random(&sim->random_peers, RECONNECT_US);
         sim_trace(sim, "node %u link to %u down", a + 1, b + 1);
         replica_link_down(from->replica, node_now(from), b + 1);
+        if (gone) {
+            sim_trace(sim, "node %u takes %u for gone", a + 1, b + 1);
+            replica_link_gone(from->replica, node_now(from), b + 1);
+        }
     } else {
         stream->up = true;
         sim_trace(sim, "node %u link to %u up", a + 1, b + 1);

@@ -62,7 +62,7 @@ enum sim_fault_kind {
     X(ISOLATE, "isolate", "a node is cut off from the others, both ways")                         \
     X(ONE_WAY, "one-way", "what a node sends another is swallowed")                               \
     X(SPLIT, "split", "two groups of nodes do not hear each other")                               \
-    X(BREAK, "break", "a connection between nodes breaks")                                        \
+    X(BREAK, "break", "a connection between nodes breaks; sometimes the other seems to be gone")  \
     X(SLOW_LINK, "slow-link", "messages between nodes are late")                                  \
     X(PAUSE, "pause", "a node stands still, its clock goes on")                                   \
     X(SUSPEND, "suspend", "a node and its clock stand still")                                     \
@@ -124,6 +124,7 @@ struct sim_bytes; /* a piece of a connection's stream on its way */
 /* peers.c: a stream from one node to another */
 struct sim_stream {
     bool wanted, up, stale;
+    bool seems_gone;    /* stale, and its process is taken for gone */
     unsigned cuts;      /* faults that swallow what it carries; the sender does not know */
     uint64_t change_us; /* next: connect, or notice the cut */
     uint64_t extra_us;  /* slower than others by up to this */
@@ -164,6 +165,7 @@ struct sim_node {
     struct replica_machine inner; /* the core's; ours goes around it */
     struct sim_clock clock;
     bool up;             /* a process runs and serves */
+    bool power_lost;     /* down, and nobody refuses connections for it */
     bool zombie;         /* W3 */
     bool stopped;        /* paused or suspended */
     bool leaving;        /* asked to end */

@@ -224,8 +224,8 @@ static void strike(struct sim *sim, struct fault *fault)
         }
         break;
     case SIM_BREAK:
-        peers_break(sim, fault->a, fault->b);
-        peers_break(sim, fault->b, fault->a);
+        peers_break(sim, fault->a, fault->b, fault->detail % 3 == 0);
+        peers_break(sim, fault->b, fault->a, fault->detail % 3 == 0);
         break;
     case SIM_RATE:
         sim_clock_change(&node->clock, sim->now_us, ppm, node->clock.frozen);
