@@ -37,14 +37,16 @@ static void wait_until(int64_t ns)
     }
 }
 
-/* One byte from each worker; false if one ended instead. */
+/* This word from each worker; false if one gave up instead ('A'), or all are gone. */
 static bool hear_all(struct coordinator *coordinator, char word)
 {
     for (unsigned i = 0; i < coordinator->options->processes;) {
         char byte;
         ssize_t got = read(coordinator->up[0], &byte, 1);
-        if (got == 1) {
-            i += byte == word;
+        if (got == 1 && byte == word) {
+            i++;
+        } else if (got == 1) {
+            return false;
         } else if (got == 0 || errno != EINTR) {
             return false;
         }

@@ -38,7 +38,8 @@ struct load_options {
     unsigned clients, connections, processes, locks, window;
     int64_t ttl_ms;
     double seconds, warmup_seconds;
-    uint64_t interval_us; /* paced workloads: between two requests of one client */
+    unsigned pace_ms;     /* w7: between the answer and a client's next request; 0: at once */
+    int64_t expire_at_ns; /* w11: when all of its sessions expire */
     uint64_t seed;
     bool stale;     /* reads: from any node */
     bool leave;     /* end without closing the sessions */
@@ -73,6 +74,7 @@ struct load_client {
 struct load_slot {
     struct load_client *client;
     struct lockstep_lock *lock;
+    struct lockstep_async *async; /* workload_swarm.c: its own */
     struct load_slot *next_retry;
     int64_t begun_ns;
     bool hot;
@@ -126,8 +128,10 @@ int load_worker_run(const struct load_options *options, struct load_shared *shar
                     int go_fd, int end_fd);
 /* Begin the slot's next request, unless the time is up. */
 void load_next(struct load_slot *slot);
-/* The same a little later, after something failed. */
+/* The same a little later, after something failed, or as the pace says. */
 void load_later(struct load_slot *slot);
+/* End this worker, and with it the run, without a result. */
+_Noreturn void load_abandon(struct load_worker *worker);
 /* Count a failure, and name the first few. */
 void load_failed(struct load_slot *slot, const char *what, int result);
 bool load_counts(const struct load_worker *worker, int64_t ns);

@@ -22,10 +22,12 @@ static void usage(void)
                  "  --processes N      1 .. %d; default 1\n"
                  "  --seconds S        measured time; default 8\n"
                  "  --warmup S         before it; default 1\n"
-                 "  --locks N          w4; default 100000\n"
+                 "  --locks N          w4, and sessions of w11; default 100000\n"
                  "  --window N         w4, requests under way of each client, 1 .. %d; default 16\n"
                  "  --ttl-ms N         of the sessions; default 10000\n"
+                 "  --expire-after S   w11; default 60\n"
                  "  --stale 0|1        w7; default 0\n"
+                 "  --pace-ms N        w7, between an answer and the next request; default 0\n"
                  "  --leave 0|1        leave the sessions to their TTL at the end; default 0\n"
                  "  --histogram 0|1    print the histograms too; default 0\n"
                  "  --seed N           w8; default 1\n",
@@ -74,6 +76,8 @@ static bool parse_size(struct load_options *options, const char *name, const cha
         options->locks = (unsigned)whole(name, value, 1, LOAD_LOCKS_MAX);
     } else if (strcmp(name, "--window") == 0) {
         options->window = (unsigned)whole(name, value, 1, LOAD_WINDOW_MAX);
+    } else if (strcmp(name, "--pace-ms") == 0) {
+        options->pace_ms = (unsigned)whole(name, value, 0, 1000);
     } else if (strcmp(name, "--seed") == 0) {
         options->seed = whole(name, value, 0, UINT64_MAX);
     } else {
@@ -95,6 +99,8 @@ static bool parse_rest(struct load_options *options, const char *name, const cha
         options->seconds = seconds(name, value);
     } else if (strcmp(name, "--warmup") == 0) {
         options->warmup_seconds = seconds(name, value);
+    } else if (strcmp(name, "--expire-after") == 0) {
+        options->expire_at_ns = load_now_ns() + (int64_t)(seconds(name, value) * 1e9);
     } else if (strcmp(name, "--ttl-ms") == 0) {
         options->ttl_ms =
             (int64_t)whole(name, value, (uint64_t)LOCKSTEP_TTL_MS_MIN, (uint64_t)LOCKSTEP_TTL_MS_MAX);
@@ -131,8 +137,8 @@ static void parse(struct load_options *options, int argc, char **argv)
     if (options->workload->one_process && options->processes != 1) {
         refuse("--processes", "more", "1 for this workload, whose clients know of each other");
     }
-    if (options->processes > options->clients) {
-        refuse("--processes", "more", "at most as many as clients");
+    if (options->processes > options->clients || options->processes > options->locks) {
+        refuse("--processes", "more", "at most as many as clients and locks");
     }
     options->connections = options->connections == 0 ? options->clients : options->connections;
 }
@@ -157,6 +163,7 @@ int main(int argc, char **argv)
                                    .ttl_ms = 10000,
                                    .seconds = 8,
                                    .warmup_seconds = 1,
+                                   .expire_at_ns = load_now_ns() + INT64_C(60) * 1000000000,
                                    .seed = 1};
     (void)signal(SIGPIPE, SIG_IGN);
     parse(&options, argc, argv);

@@ -114,6 +114,12 @@ static void stop_cb(uv_timer_t *timer)
     load_done(worker);
 }
 
+_Noreturn void load_abandon(struct load_worker *worker)
+{
+    tell(worker, 'A');
+    _exit(1);
+}
+
 /* ==== slots ==== */
 
 void load_next(struct load_slot *slot)
@@ -141,7 +147,8 @@ void load_later(struct load_slot *slot)
     slot->next_retry = worker->retries;
     worker->retries = slot;
     if (!worker->ending && !uv_is_active((uv_handle_t *)&worker->retry)) {
-        (void)uv_timer_start(&worker->retry, retry_cb, LOAD_RETRY_MS, 0);
+        unsigned pace_ms = worker->options->pace_ms;
+        (void)uv_timer_start(&worker->retry, retry_cb, pace_ms != 0 ? pace_ms : LOAD_RETRY_MS, 0);
     }
 }
 
@@ -252,7 +259,7 @@ static void session_open_cb(void *arg, int result)
     if (result != LOCKSTEP_OK) {
         (void)fprintf(stderr, "a session can not be opened: %s: %s\n", lockstep_result_name(result),
                       lockstep_error_message());
-        _exit(1);
+        load_abandon(worker);
     }
     worker->opening--;
     open_more(worker);
@@ -271,7 +278,7 @@ static void open_one(struct load_worker *worker)
     if (lockstep_async_create(&worker->loop, &options, &client->async) != LOCKSTEP_OK ||
         lockstep_async_session_open(client->async, session_open_cb, worker) != LOCKSTEP_OK) {
         (void)fprintf(stderr, "a client can not be made: %s\n", lockstep_error_message());
-        _exit(1);
+        load_abandon(worker);
     }
     worker->opened++;
     worker->open++;
@@ -313,7 +320,7 @@ static void share_out(struct load_worker *worker)
     worker->slots = calloc(worker->slots_count, sizeof *worker->slots);
     if (worker->clients == NULL || worker->slots == NULL) {
         (void)fprintf(stderr, "there is not enough memory for %u clients\n", worker->clients_count);
-        _exit(1);
+        load_abandon(worker);
     }
     for (unsigned i = 0; i < worker->clients_count; i++) {
         worker->clients[i].worker = worker;

@@ -20,7 +20,11 @@ static void read_cb(void *arg, int result, struct lockstep_lock_status *status)
         histogram_record(&worker->result->read, (uint64_t)(now_ns - slot->begun_ns));
     }
     load_succeeded(slot->client, now_ns);
-    load_next(slot);
+    if (worker->options->pace_ms != 0) {
+        load_later(slot);
+    } else {
+        load_next(slot);
+    }
 }
 
 void load_reads_begin(struct load_slot *slot)

@@ -19,6 +19,8 @@ static const struct load_workload WORKLOADS[] = {
     {"w7", "status of the client's own key; --stale asks any node", load_cycles_prepare, load_reads_begin,
      false, false, false},
     {"w8", "80 % cycles on own keys, 20 % on 100 hot keys", NULL, load_mixed_begin, false, false, false},
+    {"w11", "leave --locks sessions that all expire --expire-after seconds after the start", NULL,
+     load_swarm_begin, false, true, false},
 };
 
 const struct load_workload *load_workload_find(const char *name)

@@ -11,5 +11,6 @@ void load_handoff_begin(struct load_slot *slot);
 void load_hold_begin(struct load_slot *slot);
 void load_reads_begin(struct load_slot *slot);
 void load_mixed_begin(struct load_slot *slot);
+void load_swarm_begin(struct load_slot *slot);
 
 #endif

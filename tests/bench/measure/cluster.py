@@ -19,7 +19,7 @@ NODES = 3
 READY_S = 60
 # Below the range that the kernel hands out for connections, so that a port which is free now stays free.
 PORTS = range(20000, 32000)
-POLL_S = 0.01
+POLL_S = 0.03
 
 
 def free_ports(count):

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 STOP_S = 20
+SPAWNER = ThreadPoolExecutor(max_workers=1)
 STARTED = [] # every process that we started and that may still run
 
 
@@ -40,8 +42,8 @@ def _die_with_parent():
 
 def spawn(command, **options):
     # A session of its own: an interrupt at the terminal is the runner's, which ends its processes in order.
-    # pylint: disable=subprocess-popen-preexec-fn,consider-using-with
-    process = subprocess.Popen(command, preexec_fn=_die_with_parent, start_new_session=True, **options)
+    # By one thread that stays as long as the runner: for the kernel, the parent that dies is the thread which started it.
+    process = SPAWNER.submit(subprocess.Popen, command, preexec_fn=_die_with_parent, start_new_session=True, **options).result()
     STARTED.append(process)
     return process
 

@@ -95,8 +95,8 @@ TABLES = {
         ("cycles/s", whole, per_s("cycles")), *latencies("acquire"), ("hot p50 us", whole, percentile("handoff", "p50")),
         ("hot p99 us", whole, percentile("handoff", "p99")), *CPU_COLUMNS)),
     "w9": ("W9 restart with many locks held", (
-        ("locks", whole, lambda r: r["held"]), ("in service ms", whole, lambda r: r["in_service_ms"]),
-        ("a lock granted ms", whole, lambda r: r.get("granted_ms", float("nan"))))),
+        ("in service ms", whole, lambda r: r["in_service_ms"]), ("locks", whole, lambda r: r["held"]),
+        ("errors", whole, lambda r: r.get("errors", 0)))),
     "w10": ("W10 snapshots of many locks", (
         ("cycles/s", whole, per_s("cycles")), *latencies("acquire"), ("longest pause of the loop ms", two, lambda r: r["pause_ms"]),
         ("snapshots", whole, lambda r: r["snapshots"]))),
