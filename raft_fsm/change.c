@@ -53,7 +53,9 @@ struct lock *fsm_lock_change(struct fsm *fsm, const struct lock *lock)
 void fsm_object_born(struct fsm *fsm, struct object *object, enum object_kind kind)
 {
     *object = (struct object){.kind = (uint8_t)kind, .generation = fsm->generation};
-    fsm_dirty_add(fsm, object);
+    if (!fsm->restoring) {
+        fsm_dirty_add(fsm, object);
+    }
 }
 
 void fsm_object_gone(struct fsm *fsm, struct object *object)

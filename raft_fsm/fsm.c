@@ -61,37 +61,45 @@ struct fsm *fsm_create(void)
     return fsm;
 }
 
-static void free_lock(struct fsm *fsm, struct lock *lock)
+/* ---- the end: no link, index or heap is kept in order any more ---- */
+
+/* @return what it was made of: the lock, its holders and its waiters. */
+static uint64_t discard_lock(struct fsm *fsm, struct lock *lock)
 {
-    while (lock->rest != NULL && lock->rest->waiters_count > 0) {
-        fsm_waiter_free(fsm, lock->rest->queue);
+    uint64_t parts = 1 + lock->holders_count;
+    for (struct grant *grant = lock->grants; lock->holders_count > 0; lock->holders_count--) {
+        struct grant *next = grant->lock_next;
+        fsm_pool_give(&fsm->grants_pool, grant);
+        grant = next;
     }
-    while (lock->grants != NULL) {
-        fsm_grant_free(fsm, lock->grants);
-    }
-    if (lock->rest != NULL) {
-        struct lock_rest *rest = lock->rest;
-        fsm_timer_stop(fsm, &rest->delay_timer);
+    lock->grants = NULL;
+    struct lock_rest *rest = lock->rest;
+    if (rest != NULL) {
+        parts += rest->waiters_count;
+        for (struct waiter *waiter = rest->queue; rest->waiters_count > 0; rest->waiters_count--) {
+            struct waiter *next = waiter->next;
+            fsm_release(fsm, waiter->value, waiter->value_bytes);
+            fsm_pool_give(&fsm->waiters_pool, waiter);
+            waiter = next;
+        }
         fsm_release(fsm, rest->value, rest->value_bytes);
-        *rest = (struct lock_rest){.lock = lock};
+        fsm_pool_give(&fsm->rests_pool, rest);
     }
-    fsm_lock_free(fsm, lock);
+    fsm_lock_discard(fsm, lock);
+    return parts;
 }
 
-void fsm_free(struct fsm *fsm)
+static uint64_t discard_session(struct fsm *fsm, struct session *session)
 {
-    if (fsm == NULL) {
-        return;
-    }
-    LOCKSTEP_ASSERT(fsm->snapshot == NULL);
-    while (fsm->locks.root != NULL) {
-        free_lock(fsm, fsm_lock_of_node(fsm->locks.root));
-    }
-    while (fsm->sessions.root != NULL) {
-        struct session *session = fsm_session_of_id_node(fsm->sessions.root);
-        session->waits_count = 0;
-        fsm_session_free(fsm, session);
-    }
+    uint64_t parts = 1 + session->window.count / 16;
+    fsm_history_free(fsm, session);
+    fsm_release(fsm, session->owner, session->owner_bytes);
+    fsm_pool_give(&fsm->sessions_pool, session);
+    return parts;
+}
+
+static void free_rest(struct fsm *fsm)
+{
     for (size_t i = 0; i < FSM_LOCK_POOLS; i++) {
         fsm_pool_done(&fsm->locks_pool[i]);
     }
@@ -100,12 +108,36 @@ void fsm_free(struct fsm *fsm)
     fsm_pool_done(&fsm->waiters_pool);
     fsm_pool_done(&fsm->sessions_pool);
     fsm_timers_done(fsm);
-    fsm_release(fsm, fsm->dirty, fsm->dirty_capacity * sizeof *fsm->dirty);
+    fsm_release(fsm, fsm->dirty, fsm->dirty_capacity * sizeof(struct object *));
     fsm_release(fsm, fsm->commands, fsm->commands_capacity * sizeof *fsm->commands);
     fsm_arena_done(fsm);
     proto_buffer_done(&fsm->image);
     LOCKSTEP_ASSERT(fsm->bytes == 0);
     free(fsm);
+}
+
+bool fsm_free_step(struct fsm *fsm, uint64_t work)
+{
+    LOCKSTEP_ASSERT(fsm->snapshot == NULL);
+    for (uint64_t done = 0; done < work;) {
+        struct tree_node *lock = fsm_tree_take_apart(&fsm->locks);
+        struct tree_node *session = lock == NULL ? fsm_tree_take_apart(&fsm->sessions) : NULL;
+        if (lock != NULL) {
+            done += discard_lock(fsm, fsm_lock_of_node(lock));
+        } else if (session != NULL) {
+            done += discard_session(fsm, fsm_session_of_id_node(session));
+        } else {
+            free_rest(fsm);
+            return false;
+        }
+    }
+    return true;
+}
+
+void fsm_free(struct fsm *fsm)
+{
+    while (fsm != NULL && fsm_free_step(fsm, UINT64_MAX)) {
+    }
 }
 
 struct cluster_time fsm_time(const struct fsm *fsm)

@@ -17,6 +17,9 @@ struct fsm;
 /* An empty state: time 0, epoch 0, next token 1, next session id 1. The caller frees it with fsm_free(). */
 struct fsm *fsm_create(void);
 void fsm_free(struct fsm *fsm);
+/* Free a part of it, of about `work` objects: a million at once would be a pause. It is good for nothing else any more.
+ * @return true while there is more; at the end all of it is gone. No snapshot of it may be under way. */
+bool fsm_free_step(struct fsm *fsm, uint64_t work);
 
 enum fsm_result {
     FSM_APPLIED,
@@ -86,7 +89,15 @@ struct fsm_restore;
 struct fsm_restore *fsm_restore_begin(void);
 /* @return false with `ret_error` filled if the bytes are not a snapshot that this version knows. */
 bool fsm_restore_feed(struct fsm_restore *restore, const void *data, size_t size, struct proto_error *ret_error);
-/* Check completeness, invariants of references and the digest. Frees `restore` in every case.
+/* The same in parts, for a node that serves meanwhile: fsm_restore_add() only copies the bytes, fsm_restore_step() reads
+ * about `work` objects out of them or, once nothing follows any more (`at_end`), does a part of what comes after reading.
+ * A unit of work is some 0.3 to 1 us; an object (a lock with all its holders and waiters) is never divided.
+ * @return true while there is more to do with what was added; false too if something is wrong, which the next
+ * fsm_restore_feed() or fsm_restore_finish() tells. */
+void fsm_restore_add(struct fsm_restore *restore, const void *data, size_t size);
+bool fsm_restore_step(struct fsm_restore *restore, bool at_end, uint64_t work);
+/* Check completeness, invariants of references and the digest; whatever of it fsm_restore_step() left is done first.
+ * Frees `restore` in every case.
  * @return the new state (the caller's), or NULL with `ret_error` filled. */
 struct fsm *fsm_restore_finish(struct fsm_restore *restore, struct proto_error *ret_error);
 void fsm_restore_abandon(struct fsm_restore *restore);

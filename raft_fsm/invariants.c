@@ -1,11 +1,20 @@
-/* Every rule that must hold between two entries, in one function. Each check names the rule of the file that keeps it.
- * After a restore a broken one refuses the snapshot; otherwise it is a programmer's error (fsm_check_invariants). */
+/* Every rule that must hold between two entries, in one pass over the state. Each check names the rule of the file that
+ * keeps it. After a restore a broken one refuses the snapshot; otherwise it is a programmer's error
+ * (fsm_check_invariants).
+ *
+ * The pass goes in portions, for a restore beside a loop that serves; the state must not change between two of them:
+ *
+ *   sessions (one after the other: itself, then its grants) -> locks -> ended sessions -> pending locks -> heap -> counts
+ *
+ * The check of a restored state also gives each object its hash (D2), as it makes the image anyway. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "raft_fsm/state.h"
 
 /* What is counted on the way, to be compared with the counters. */
 struct census {
+    uint64_t work; /* parts looked at, for the portions */
     uint64_t grants;
     uint64_t waiters;
     uint64_t timers;
@@ -26,18 +35,31 @@ static bool timer_sound(const struct timer *timer, bool has_deadline)
     return (timer->slot != 0) == has_deadline;
 }
 
-static const char *check_object(struct fsm *fsm, const struct object *object, struct census *census)
+static uint64_t hash_of(struct fsm *fsm, const struct object *object, struct census *census)
 {
+    proto_buffer_clear(&fsm->image);
+    fsm_image_object(object, &fsm->image);
+    census->work += fsm->image.size / 256;
+    return fsm_image_hash(fsm->image.data, fsm->image.size);
+}
+
+static const char *check_object(struct fsm *fsm, struct object *object, struct census *census)
+{
+    if (fsm->restoring) {
+        object->hash = hash_of(fsm, object, census);
+        fsm->digest_sum += object->hash;
+    }
     census->digest_sum += object->hash;
+    if (fsm->restoring) {
+        return NULL;
+    }
     if (object->dirty_slot != 0) {
         census->dirty++;
         return object->dirty_slot <= fsm->dirty_count && fsm->dirty[object->dirty_slot - 1] == object
                    ? NULL
                    : "D3: a changed object is not where it says";
     }
-    proto_buffer_clear(&fsm->image);
-    fsm_image_object(object, &fsm->image);
-    return fsm_image_hash(fsm->image.data, fsm->image.size) == object->hash
+    return hash_of(fsm, object, census) == object->hash
                ? NULL
                : "D2, C2: an object changed without passing through change.c";
 }
@@ -72,23 +94,6 @@ static const char *check_window(const struct fsm *fsm, const struct session *ses
     return waits == session->waits_count ? NULL : "W3: the number of waits of a session is wrong";
 }
 
-static const char *check_session_grants(const struct session *session)
-{
-    uint64_t count = 0;
-    uint64_t token = 0;
-    for (const struct grant *grant = session->grants_first; grant != NULL; grant = grant->session_next) {
-        if (grant->session != session || grant->token <= token) {
-            return "O1: a session's grants are not in order of token";
-        }
-        if (grant->session_next == NULL && grant != session->grants_last) {
-            return "O1: a session's list of grants has another end";
-        }
-        token = grant->token;
-        count++;
-    }
-    return count == session->grants_count ? NULL : "O1: the number of a session's grants is wrong";
-}
-
 static const char *check_session(struct fsm *fsm, const struct session *session, struct census *census)
 {
     if (session->id == 0 || session->id >= fsm->next_session_id) {
@@ -111,8 +116,8 @@ static const char *check_session(struct fsm *fsm, const struct session *session,
     census->timers += !session->ended;
     census->ended += session->ended;
     census->indexed += session->indexed;
-    const char *broken = check_window(fsm, session);
-    return broken != NULL ? broken : check_session_grants(session);
+    census->work += 1 + session->window.count / 16;
+    return check_window(fsm, session);
 }
 
 /* ---- locks ---- */
@@ -156,6 +161,7 @@ static const char *check_grants(const struct fsm *fsm, const struct lock *lock, 
         permits += grant->permits;
         census->timers += grant->own_deadline_ms != FSM_NEVER;
     }
+    census->work += lock->holders_count;
     census->grants += lock->holders_count;
     if (grant != lock->grants || permits != lock->permits_used) {
         return "O1: a lock's holders or permits are not what is counted";
@@ -223,6 +229,7 @@ static const char *check_queue(const struct fsm *fsm, const struct lock *lock, s
         permit_waiters += waiter->mode == PROTO_MODE_PERMITS;
         census->timers += waiter->deadline_ms != FSM_NEVER;
     }
+    census->work += rest->waiters_count;
     census->waiters += rest->waiters_count;
     if (waiter != rest->queue || permit_waiters != rest->permit_waiters ||
         rest->waiters_count > FSM_WAITERS_PER_LOCK_MAX) {
@@ -262,6 +269,7 @@ static const char *check_rest(const struct fsm *fsm, const struct lock *lock, st
 
 static const char *check_lock(const struct fsm *fsm, const struct lock *lock, struct census *census)
 {
+    census->work++;
     if (fsm_lock_unused(lock)) {
         return "L9: a lock is kept that nobody uses";
     }
@@ -274,78 +282,170 @@ static const char *check_lock(const struct fsm *fsm, const struct lock *lock, st
 
 /* ---- the whole ---- */
 
-static const char *check_sessions(struct fsm *fsm, struct census *census)
+enum check_phase {
+    CHECK_BEGIN,
+    CHECK_SESSIONS,
+    CHECK_LOCKS,
+    CHECK_ENDING,
+    CHECK_PENDING,
+    CHECK_TIMERS,
+    CHECK_COUNTS,
+    CHECK_DONE,
+};
+
+struct fsm_check {
+    struct fsm *fsm;
+    enum check_phase phase;
+    struct census census;
+    struct tree_walk walk; /* of the sessions, or the locks */
+    uint64_t sessions_count, locks_count;
+    const struct session *session; /* the last one the walk gave; NULL: none */
+    const struct grant *grant;     /* of its list, the next one; NULL: it was looked through */
+    bool in_grants;
+    uint64_t grants_count;             /* of its list, so far */
+    uint64_t token;                    /* the last one there */
+    const struct lock *lock;           /* the last one the walk gave */
+    const struct session *ending_next; /* the next one of each list */
+    const struct lock *pending_next;
+    uint64_t number; /* the last one of either */
+    uint64_t ending_count, pending_count;
+    uint32_t timer; /* the next one of the heap */
+};
+
+static const char *check_session_grant(struct fsm_check *check)
 {
-    struct tree_walk walk;
-    uint64_t id = 0;
-    fsm_tree_check(&fsm->sessions);
-    fsm_tree_check(&fsm->digests);
-    fsm_tree_walk(&walk, &fsm->sessions, NULL, true);
-    for (const struct tree_node *node = fsm_tree_next(&walk); node != NULL; node = fsm_tree_next(&walk)) {
-        const struct session *session = fsm_session_of_id_node(node);
-        if (session->id <= id) {
-            return "T1: the sessions are not in order";
-        }
-        id = session->id;
-        const char *broken = check_session(fsm, session, census);
-        broken = broken != NULL ? broken : check_object(fsm, &session->object, census);
-        if (broken != NULL) {
-            return broken;
-        }
+    const struct session *session = check->session;
+    const struct grant *grant = check->grant;
+    check->census.work++;
+    if (grant == NULL) {
+        check->in_grants = false;
+        return check->grants_count == session->grants_count ? NULL
+                                                            : "O1: the number of a session's grants is wrong";
     }
+    if (grant->session != session || grant->token <= check->token) {
+        return "O1: a session's grants are not in order of token";
+    }
+    if (grant->session_next == NULL && grant != session->grants_last) {
+        return "O1: a session's list of grants has another end";
+    }
+    check->token = grant->token;
+    check->grants_count++;
+    check->grant = grant->session_next;
     return NULL;
 }
 
-static const char *check_locks(struct fsm *fsm, struct census *census)
+static const char *begin_locks(struct fsm_check *check)
 {
-    struct tree_walk walk;
-    const struct lock *before = NULL;
-    fsm_tree_check(&fsm->locks);
-    fsm_tree_walk(&walk, &fsm->locks, NULL, true);
-    for (const struct tree_node *node = fsm_tree_next(&walk); node != NULL; node = fsm_tree_next(&walk)) {
-        const struct lock *lock = fsm_lock_of_node(node);
-        if (before != NULL &&
-            fsm_compare_bytes(before->key, before->key_bytes, lock->key, lock->key_bytes) >= 0) {
-            return "T1: the locks are not in order";
-        }
-        before = lock;
-        const char *broken = check_lock(fsm, lock, census);
-        broken = broken != NULL ? broken : check_object(fsm, &lock->object, census);
-        if (broken != NULL) {
-            return broken;
-        }
+    fsm_tree_walk(&check->walk, &check->fsm->locks, NULL, true);
+    check->phase = CHECK_LOCKS;
+    return check->sessions_count == check->fsm->sessions.count ? NULL : "T3: the number of sessions is wrong";
+}
+
+static const char *check_next_session(struct fsm_check *check)
+{
+    if (check->in_grants) {
+        return check_session_grant(check);
     }
+    struct tree_node *node = fsm_tree_next(&check->walk);
+    if (node == NULL) {
+        return begin_locks(check);
+    }
+    struct session *session = fsm_session_of_id_node(node);
+    if (check->session != NULL && session->id <= check->session->id) {
+        return "T1: the sessions are not in order";
+    }
+    check->session = session;
+    check->sessions_count++;
+    check->in_grants = true;
+    check->grant = session->grants_first;
+    check->grants_count = 0;
+    check->token = 0;
+    const char *broken = check_session(check->fsm, session, &check->census);
+    return broken != NULL ? broken : check_object(check->fsm, &session->object, &check->census);
+}
+
+static const char *begin_lists(struct fsm_check *check)
+{
+    check->ending_next = check->fsm->ending_first;
+    check->pending_next = check->fsm->pending_first;
+    check->phase = CHECK_ENDING;
+    return check->locks_count == check->fsm->locks.count ? NULL : "T3: the number of locks is wrong";
+}
+
+static const char *check_next_lock(struct fsm_check *check)
+{
+    struct tree_node *node = fsm_tree_next(&check->walk);
+    if (node == NULL) {
+        return begin_lists(check);
+    }
+    struct lock *lock = fsm_lock_of_node(node);
+    const struct lock *before = check->lock;
+    if (before != NULL &&
+        fsm_compare_bytes(before->key, before->key_bytes, lock->key, lock->key_bytes) >= 0) {
+        return "T1: the locks are not in order";
+    }
+    check->lock = lock;
+    check->locks_count++;
+    const char *broken = check_lock(check->fsm, lock, &check->census);
+    return broken != NULL ? broken : check_object(check->fsm, &lock->object, &check->census);
+}
+
+static const char *check_next_ending(struct fsm_check *check)
+{
+    const struct session *session = check->ending_next;
+    check->census.work++;
+    if (session == NULL) {
+        check->phase = CHECK_PENDING;
+        check->number = 0;
+        return NULL;
+    }
+    if (!session->ended || session->ended_number <= check->number) {
+        return "E2: the ended sessions are not in order";
+    }
+    check->number = session->ended_number;
+    check->ending_count++;
+    check->ending_next = session->ending_next;
     return NULL;
 }
 
-static const char *check_work(const struct fsm *fsm, struct census *census)
+static const char *check_next_pending(struct fsm_check *check)
 {
-    uint64_t number = 0;
-    uint64_t ended = 0;
-    for (const struct session *session = fsm->ending_first; session != NULL; session = session->ending_next) {
-        if (!session->ended || session->ended_number <= number) {
-            return "E2: the ended sessions are not in order";
-        }
-        number = session->ended_number;
-        ended++;
+    const struct lock *lock = check->pending_next;
+    check->census.work++;
+    if (lock == NULL) {
+        check->phase = CHECK_TIMERS;
+        return NULL;
     }
-    number = 0;
-    uint64_t pending = 0;
-    for (const struct lock *lock = fsm->pending_first; lock != NULL; lock = lock->rest->pending_next) {
-        if (lock->rest->pending_number <= number) {
-            return "G4: the pending locks are not in order";
-        }
-        number = lock->rest->pending_number;
-        pending++;
+    if (lock->rest->pending_number <= check->number) {
+        return "G4: the pending locks are not in order";
     }
-    if (ended != census->ended || ended != fsm->ending_count || pending != census->pending) {
+    check->number = lock->rest->pending_number;
+    check->pending_count++;
+    check->pending_next = lock->rest->pending_next;
+    return NULL;
+}
+
+static const char *check_next_timer(struct fsm_check *check)
+{
+    check->census.work++;
+    if (check->timer == check->fsm->timers.count) {
+        check->phase = CHECK_COUNTS;
+        return NULL;
+    }
+    return fsm_timer_entry_sound(&check->fsm->timers, check->timer++)
+               ? NULL
+               : "H1, H2, H3: the heap of deadlines is not in order";
+}
+
+static const char *check_counts(struct fsm_check *check)
+{
+    const struct fsm *fsm = check->fsm;
+    const struct census *census = &check->census;
+    check->phase = CHECK_DONE;
+    if (check->ending_count != census->ended || check->ending_count != fsm->ending_count ||
+        check->pending_count != census->pending) {
         return "E2, G4: unfinished work is not in its list";
     }
-    return NULL;
-}
-
-static const char *check_counts(const struct fsm *fsm, const struct census *census)
-{
     if (census->grants != fsm->grants_count || census->waiters != fsm->waiters_count) {
         return "O1, O2: the number of grants or waiters is wrong";
     }
@@ -355,23 +455,73 @@ static const char *check_counts(const struct fsm *fsm, const struct census *cens
     if (census->digest_sum != fsm->digest_sum || census->dirty != fsm->dirty_count) {
         return "D1: the digest is not the sum over the objects";
     }
-    if (fsm->sessions.count > FSM_SESSIONS_MAX || fsm->locks.count > FSM_LOCKS_MAX) {
-        return "limits.h: more sessions or locks than there may be";
+    return fsm->sessions.count > FSM_SESSIONS_MAX || fsm->locks.count > FSM_LOCKS_MAX
+               ? "limits.h: more sessions or locks than there may be"
+               : NULL;
+}
+
+static const char *check_next(struct fsm_check *check)
+{
+    switch (check->phase) {
+    case CHECK_BEGIN:
+        fsm_tree_walk(&check->walk, &check->fsm->sessions, NULL, true);
+        check->phase = CHECK_SESSIONS;
+        return NULL;
+    case CHECK_SESSIONS:
+        return check_next_session(check);
+    case CHECK_LOCKS:
+        return check_next_lock(check);
+    case CHECK_ENDING:
+        return check_next_ending(check);
+    case CHECK_PENDING:
+        return check_next_pending(check);
+    case CHECK_TIMERS:
+        return check_next_timer(check);
+    case CHECK_COUNTS:
+        return check_counts(check);
+    case CHECK_DONE:
+        break;
     }
-    return fsm_timers_sound(&fsm->timers) ? NULL : "H1, H2, H3: the heap of deadlines is not in order";
+    return NULL;
+}
+
+struct fsm_check *fsm_check_begin(struct fsm *fsm)
+{
+    struct fsm_check *check = calloc(1, sizeof *check);
+    LOCKSTEP_ASSERT(check != NULL);
+    check->fsm = fsm;
+    return check;
+}
+
+bool fsm_check_step(struct fsm_check *check, uint64_t *work, const char **ret_broken)
+{
+    const char *broken = NULL;
+    check->census.work = 0;
+    while (broken == NULL && check->phase != CHECK_DONE && check->census.work < *work) {
+        broken = check_next(check);
+    }
+    *work -= check->census.work < *work ? check->census.work : *work;
+    *ret_broken = broken;
+    return broken == NULL && check->phase != CHECK_DONE;
+}
+
+void fsm_check_end(struct fsm_check *check)
+{
+    free(check);
 }
 
 const char *fsm_invariant_broken(struct fsm *fsm)
 {
-    struct census census = {0};
-    const char *broken = check_sessions(fsm, &census);
-    if (broken == NULL) {
-        broken = check_locks(fsm, &census);
-    }
-    if (broken == NULL) {
-        broken = check_work(fsm, &census);
-    }
-    return broken != NULL ? broken : check_counts(fsm, &census);
+    const char *broken = NULL;
+    uint64_t work = UINT64_MAX;
+    fsm_tree_check(&fsm->sessions);
+    fsm_tree_check(&fsm->digests);
+    fsm_tree_check(&fsm->locks);
+    struct fsm_check *check = fsm_check_begin(fsm);
+    bool more = fsm_check_step(check, &work, &broken);
+    LOCKSTEP_ASSERT(!more);
+    fsm_check_end(check);
+    return broken;
 }
 
 void fsm_check_invariants(struct fsm *fsm)

@@ -218,6 +218,11 @@ void fsm_lock_free(struct fsm *fsm, struct lock *lock)
     fsm_object_gone(fsm, &lock->object);
     struct lock_key wanted = {.data = lock->key, .size = lock->key_bytes};
     fsm_tree_remove(&fsm->locks, &wanted);
+    fsm_lock_discard(fsm, lock);
+}
+
+void fsm_lock_discard(struct fsm *fsm, struct lock *lock)
+{
     fsm_pool_give(lock_pool(fsm, lock->key_bytes), lock);
 }
 

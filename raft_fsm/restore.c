@@ -5,8 +5,10 @@
  *   V1  Nothing is allocated on a declared length's word: bytes are gathered as they come.
  *   V2  The first record is the globals; nothing follows the end record.
  *   V3  The digest is computed anew from the objects built, so that what was read is what would be written.
+ *   V4  A step does no more than it is asked to, give or take one object or one block: whoever serves beside the restore
+ *       decides how long it waits.
  *
- *   preamble -> blocks -> ended      any -> failed, for good (fail)
+ *   reading --at_end--> linking (restore_link.c) -> checking (invariants.c) -> done;   any -> broken, for good
  *   inside the blocks: globals -> objects -> end record */
 #include <lz4.h>
 #include <stdlib.h>
@@ -17,14 +19,24 @@
 #include "raft_fsm/snapshot.h"
 #include "raft_fsm/state.h"
 
-enum { FEED_BYTES = 64 * 1024 }; /* taken at once from a large piece */
+enum {
+    FEED_BYTES = 64 * 1024, /* taken at once from a large piece */
+    WORK_BYTES = 256,       /* of an image that are a unit of work */
+    WORK_PER_BLOCK = 64,    /* to unpack one */
+};
+
+enum restore_phase { RESTORE_READING, RESTORE_LINKING, RESTORE_CHECKING, RESTORE_DONE };
 
 struct fsm_restore {
     struct fsm *fsm;
     struct restore_links *links;
+    struct fsm_check *check;
     struct proto_buffer in;  /* of the stream, not yet a whole block */
+    size_t in_taken;         /* of it, already unpacked */
     struct proto_buffer raw; /* unpacked, not yet a whole record */
-    const char *broken;      /* what is wrong; NULL: nothing so far */
+    size_t raw_taken;        /* of it, already read */
+    enum restore_phase phase;
+    const char *broken; /* what is wrong; NULL: nothing so far */
     bool has_preamble;
     bool has_globals;
     bool has_end;
@@ -38,6 +50,7 @@ struct fsm_restore *fsm_restore_begin(void)
     struct fsm_restore *restore = calloc(1, sizeof *restore);
     LOCKSTEP_ASSERT(restore != NULL);
     restore->fsm = fsm_create();
+    restore->fsm->restoring = true;
     restore->links = fsm_restore_links_create();
     proto_buffer_init(&restore->in, SIZE_MAX);
     proto_buffer_init(&restore->raw, SIZE_MAX);
@@ -95,31 +108,37 @@ static const char *read_record(struct fsm_restore *restore, const uint8_t *image
     }
 }
 
-static const char *read_records(struct fsm_restore *restore)
+/* The next record, if it is whole. @return false if it is not, or is broken. */
+static bool read_next_record(struct fsm_restore *restore, uint64_t *work)
 {
-    const char *broken = NULL;
-    size_t from = 0;
-    while (broken == NULL && restore->raw.size - from >= SNAPSHOT_RECORD_HEAD_BYTES) {
-        const uint8_t *at = restore->raw.data + from;
-        size_t size = snapshot_get_u32(at);
-        if (size > SNAPSHOT_RECORD_BYTES_MAX) {
-            return "snapshot: a record is larger than any may be";
-        }
-        if (restore->raw.size - from - SNAPSHOT_RECORD_HEAD_BYTES < size) {
-            break;
-        }
-        broken = read_record(restore, at + SNAPSHOT_RECORD_HEAD_BYTES, size);
-        from += SNAPSHOT_RECORD_HEAD_BYTES + size;
+    const uint8_t *at = restore->raw.data + restore->raw_taken;
+    size_t left = restore->raw.size - restore->raw_taken;
+    if (left < SNAPSHOT_RECORD_HEAD_BYTES) {
+        return false;
     }
-    proto_buffer_consume(&restore->raw, from);
-    return broken;
+    size_t size = snapshot_get_u32(at);
+    if (size > SNAPSHOT_RECORD_BYTES_MAX) {
+        restore->broken = "snapshot: a record is larger than any may be";
+        return false;
+    }
+    if (left - SNAPSHOT_RECORD_HEAD_BYTES < size) {
+        return false;
+    }
+    restore->broken = read_record(restore, at + SNAPSHOT_RECORD_HEAD_BYTES, size);
+    restore->raw_taken += SNAPSHOT_RECORD_HEAD_BYTES + size;
+    uint64_t done = 1 + size / WORK_BYTES;
+    *work -= done < *work ? done : *work;
+    return restore->broken == NULL;
 }
 
 /* ---- blocks ---- */
 
+/* Blocks are unpacked when no whole record is left of those before. */
 static const char *unpack(struct fsm_restore *restore, const uint8_t *packed, uint32_t packed_bytes,
                           uint32_t raw_bytes)
 {
+    proto_buffer_consume(&restore->raw, restore->raw_taken);
+    restore->raw_taken = 0;
     uint8_t *at = proto_buffer_reserve(&restore->raw, raw_bytes);
     LOCKSTEP_ASSERT(at != NULL);
     int size = LZ4_decompress_safe((const char *)packed, (char *)at, (int)packed_bytes, (int)raw_bytes);
@@ -127,7 +146,7 @@ static const char *unpack(struct fsm_restore *restore, const uint8_t *packed, ui
         return "snapshot: a block can not be unpacked";
     }
     restore->raw.size += raw_bytes;
-    return read_records(restore);
+    return NULL;
 }
 
 /* @return how many bytes the block at `at` took; 0: it is not whole yet, or broken. */
@@ -173,20 +192,87 @@ static size_t read_preamble(struct fsm_restore *restore, const uint8_t *at, size
     return SNAPSHOT_PREAMBLE_BYTES;
 }
 
-static void read_stream(struct fsm_restore *restore)
+/* The next preamble or block, if it is whole. @return false if it is not, or is broken. */
+static bool read_next_block(struct fsm_restore *restore, uint64_t *work)
 {
-    size_t from = 0;
-    for (;;) {
-        const uint8_t *at = restore->in.data + from;
-        size_t size = restore->in.size - from;
-        size_t taken =
-            restore->has_preamble ? read_block(restore, at, size) : read_preamble(restore, at, size);
-        if (taken == 0) {
-            break;
-        }
-        from += taken;
+    const uint8_t *at = restore->in.data + restore->in_taken;
+    size_t size = restore->in.size - restore->in_taken;
+    size_t taken = restore->has_preamble ? read_block(restore, at, size) : read_preamble(restore, at, size);
+    restore->in_taken += taken;
+    if (taken == 0) {
+        return false; /* No work: whoever has none left believes that there is more to do. */
     }
-    proto_buffer_consume(&restore->in, from);
+    *work -= *work < WORK_PER_BLOCK ? *work : WORK_PER_BLOCK;
+    return true;
+}
+
+/* ---- the phases ---- */
+
+static const char *check_ended(const struct fsm_restore *restore)
+{
+    bool left = restore->in.size > restore->in_taken || restore->raw.size > restore->raw_taken;
+    return !restore->has_end || left ? "snapshot: it is cut off, or bytes follow its end" : NULL;
+}
+
+static void read_some(struct fsm_restore *restore, bool at_end, uint64_t *work)
+{
+    while (*work > 0 &&
+           (read_next_record(restore, work) || (restore->broken == NULL && read_next_block(restore, work)))) {
+    }
+    if (*work > 0 && restore->broken == NULL && at_end) {
+        restore->broken = check_ended(restore);
+        restore->phase = RESTORE_LINKING;
+    }
+}
+
+static void link_some(struct fsm_restore *restore, uint64_t *work)
+{
+    struct fsm *fsm = restore->fsm;
+    if (fsm_restore_link(fsm, restore->links, work, &restore->broken) || restore->broken != NULL) {
+        return;
+    }
+    if (fsm->sessions.count != restore->sessions_count || fsm->locks.count != restore->locks_count) {
+        restore->broken = "snapshot: the number of objects is not what its end says";
+        return;
+    }
+    restore->check = fsm_check_begin(fsm);
+    restore->phase = RESTORE_CHECKING;
+}
+
+/* The check hashes every object as it comes by; only then does change.c note what changes (C2). */
+static void check_some(struct fsm_restore *restore, uint64_t *work)
+{
+    if (fsm_check_step(restore->check, work, &restore->broken) || restore->broken != NULL) {
+        return;
+    }
+    restore->fsm->restoring = false;
+    restore->phase = RESTORE_DONE;
+    if (fsm_digest(restore->fsm) != restore->digest) {
+        restore->broken = "snapshot: the digest is not what its end says";
+    }
+}
+
+bool fsm_restore_step(struct fsm_restore *restore, bool at_end, uint64_t work)
+{
+    enum restore_phase phase = restore->phase;
+    if (restore->broken != NULL) {
+        return false;
+    }
+    switch (phase) {
+    case RESTORE_READING:
+        read_some(restore, at_end, &work);
+        break;
+    case RESTORE_LINKING:
+        link_some(restore, &work);
+        break;
+    case RESTORE_CHECKING:
+        check_some(restore, &work);
+        break;
+    case RESTORE_DONE:
+        return false;
+    }
+    return restore->broken == NULL && restore->phase != RESTORE_DONE &&
+           (phase != RESTORE_READING || restore->phase != phase || work == 0);
 }
 
 /* ---- the caller's side ---- */
@@ -203,49 +289,35 @@ static bool tell(const char *broken, struct proto_error *ret_error)
     return false;
 }
 
+void fsm_restore_add(struct fsm_restore *restore, const void *data, size_t size)
+{
+    if (restore->broken == NULL) {
+        proto_buffer_consume(&restore->in, restore->in_taken);
+        restore->in_taken = 0;
+        append(&restore->in, data, size);
+    }
+}
+
 bool fsm_restore_feed(struct fsm_restore *restore, const void *data, size_t size,
                       struct proto_error *ret_error)
 {
     const uint8_t *at = data;
     while (size > 0 && restore->broken == NULL) {
         size_t piece = size < FEED_BYTES ? size : FEED_BYTES;
-        append(&restore->in, at, piece);
-        read_stream(restore);
+        fsm_restore_add(restore, at, piece);
+        (void)fsm_restore_step(restore, false, UINT64_MAX); /* All that is there. */
         at += piece;
         size -= piece;
     }
     return tell(restore->broken, ret_error);
 }
 
-static const char *check_complete(struct fsm_restore *restore)
-{
-    if (restore->broken != NULL) {
-        return restore->broken;
-    }
-    if (!restore->has_end || restore->in.size > 0 || restore->raw.size > 0) {
-        return "snapshot: it is cut off, or bytes follow its end";
-    }
-    const char *broken = fsm_restore_link(restore->fsm, restore->links);
-    if (broken != NULL) {
-        return broken;
-    }
-    if (restore->fsm->sessions.count != restore->sessions_count ||
-        restore->fsm->locks.count != restore->locks_count) {
-        return "snapshot: the number of objects is not what its end says";
-    }
-    /* The invariants first: every object still counts as changed, so no image is made twice. */
-    broken = fsm_invariant_broken(restore->fsm);
-    if (broken != NULL) {
-        return broken;
-    }
-    return fsm_digest(restore->fsm) == restore->digest ? NULL
-                                                       : "snapshot: the digest is not what its end says";
-}
-
 struct fsm *fsm_restore_finish(struct fsm_restore *restore, struct proto_error *ret_error)
 {
     struct fsm *fsm = NULL;
-    if (tell(check_complete(restore), ret_error)) {
+    while (fsm_restore_step(restore, true, UINT64_MAX)) {
+    }
+    if (tell(restore->broken, ret_error)) {
         fsm = restore->fsm;
         restore->fsm = NULL;
     }
@@ -258,6 +330,7 @@ void fsm_restore_abandon(struct fsm_restore *restore)
     if (restore == NULL) {
         return;
     }
+    fsm_check_end(restore->check);
     fsm_free(restore->fsm);
     fsm_restore_links_free(restore->links);
     proto_buffer_done(&restore->in);

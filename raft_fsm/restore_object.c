@@ -1,105 +1,11 @@
 /* Owns the building of objects from their images (image.c has the layouts). Checks each field against its bounds, and
  * whatever the structures themselves rely on; the rules between objects are left to invariants.c, which runs when all is
- * built. A grant or a waiter may come before its session: they are linked at the end, by id.
- *
- * Grants are put into the lists of their sessions in order of token (O1), ended sessions and pending locks in order of
- * their work numbers; sorted by digits, so that the whole stays linear. */
-#include <stdlib.h>
+ * built. A grant or a waiter may come before its session: they are linked at the end, by id (restore_link.c). */
 #include <string.h>
 
 #include "raft_fsm/reader.h"
+#include "raft_fsm/restore_link.h"
 #include "raft_fsm/state.h"
-
-/* Something to be linked in the order of `number`. */
-struct link {
-    uint64_t number;
-    void *object;
-    uint64_t session_id; /* grants, waiters */
-};
-
-struct link_list {
-    struct link *list;
-    size_t count;
-    size_t capacity;
-};
-
-struct restore_links {
-    struct link_list grants;  /* number: token */
-    struct link_list waiters; /* number: not used */
-    struct link_list ending;  /* number: ended_number */
-    struct link_list pending; /* number: pending_number */
-};
-
-struct restore_links *fsm_restore_links_create(void)
-{
-    struct restore_links *links = calloc(1, sizeof *links);
-    LOCKSTEP_ASSERT(links != NULL);
-    return links;
-}
-
-void fsm_restore_links_free(struct restore_links *links)
-{
-    free(links->grants.list);
-    free(links->waiters.list);
-    free(links->ending.list);
-    free(links->pending.list);
-    free(links);
-}
-
-static void add_link(struct link_list *list, uint64_t number, void *object, uint64_t session_id)
-{
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity == 0 ? 64 : list->capacity * 2;
-        list->list = realloc(list->list, list->capacity * sizeof *list->list);
-        LOCKSTEP_ASSERT(list->list != NULL);
-    }
-    list->list[list->count] = (struct link){.number = number, .object = object, .session_id = session_id};
-    list->count++;
-}
-
-/* One pass over one byte of the numbers, stable. */
-static void sort_pass(const struct link *from, struct link *to, size_t count, unsigned shift)
-{
-    size_t places[256] = {0};
-    for (size_t i = 0; i < count; i++) {
-        places[from[i].number >> shift & 0xff]++;
-    }
-    size_t sum = 0;
-    for (size_t digit = 0; digit < 256; digit++) {
-        size_t here = places[digit];
-        places[digit] = sum;
-        sum += here;
-    }
-    for (size_t i = 0; i < count; i++) {
-        to[places[from[i].number >> shift & 0xff]++] = from[i];
-    }
-}
-
-/* @return false if two numbers are equal. */
-static bool sort_links(struct link_list *list)
-{
-    uint64_t differing = 0;
-    for (size_t i = 1; i < list->count; i++) {
-        differing |= list->list[i].number ^ list->list[0].number;
-    }
-    struct link *other = differing == 0 ? NULL : malloc(list->count * sizeof *other);
-    LOCKSTEP_ASSERT(differing == 0 || other != NULL);
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-        if ((differing >> shift & 0xff) != 0) {
-            sort_pass(list->list, other, list->count, shift);
-            struct link *sorted = other;
-            other = list->list;
-            list->list = sorted;
-        }
-    }
-    free(other);
-    for (size_t i = 1; i < list->count; i++) {
-        if (list->list[i - 1].number >= list->list[i].number) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- globals ---- */
 
@@ -226,7 +132,7 @@ static void read_ended(struct session *session, struct restore_links *links, str
     session->ended_reason = (uint8_t)fsm_reader_uint_max(in, PROTO_END_FORCED);
     session->ended_ms = fsm_reader_uint_max(in, FSM_TIME_MS_MAX);
     session->ended_number = fsm_reader_uint(in);
-    add_link(&links->ending, session->ended_number, session, 0);
+    fsm_restore_links_add(&links->ending, session->ended_number, session, 0);
 }
 
 static bool read_session(struct fsm *fsm, struct restore_links *links, struct session *session,
@@ -310,7 +216,7 @@ static bool read_grant(struct fsm *fsm, struct restore_links *links, struct lock
     grant->permits = (uint16_t)permits;
     fsm_grant_link(fsm, lock, grant);
     fsm_timer_set(fsm, &grant->timer, FSM_TIMER_GRANT);
-    add_link(&links->grants, token, grant, session_id);
+    fsm_restore_links_add(&links->grants, token, grant, session_id);
     return true;
 }
 
@@ -338,7 +244,7 @@ static bool read_waiter(struct fsm *fsm, struct restore_links *links, struct loc
     kept->value = fsm_copy(fsm, value.data, value.size);
     kept->value_bytes = value.size;
     fsm_waiter_link(fsm, lock, kept);
-    add_link(&links->waiters, 0, kept, session_id);
+    fsm_restore_links_add(&links->waiters, 0, kept, session_id);
     return true;
 }
 
@@ -350,7 +256,7 @@ static bool read_lock(struct fsm *fsm, struct restore_links *links, struct lock 
     uint64_t pending_number = fsm_reader_uint(in);
     if (pending_number != 0) {
         fsm_lock_rest(fsm, lock)->pending_number = pending_number;
-        add_link(&links->pending, pending_number, lock, 0);
+        fsm_restore_links_add(&links->pending, pending_number, lock, 0);
     }
     read_delay(fsm, lock, in);
     if (!fsm_reader_nil(in)) {
@@ -384,98 +290,4 @@ const char *fsm_restore_lock(struct fsm *fsm, struct restore_links *links, const
     }
     struct lock *lock = fsm_lock_create(fsm, key);
     return read_lock(fsm, links, lock, &in) ? NULL : "snapshot: a lock can not be read";
-}
-
-/* ---- links ---- */
-
-static struct session *find_session(const struct fsm *fsm, uint64_t id)
-{
-    return (struct session *)(uintptr_t)fsm_session_find(fsm, id);
-}
-
-static const char *link_grants(struct fsm *fsm, struct link_list *grants)
-{
-    if (!sort_links(grants)) {
-        return "snapshot: a token is there twice";
-    }
-    for (size_t i = 0; i < grants->count; i++) {
-        struct session *session = find_session(fsm, grants->list[i].session_id);
-        if (session == NULL) {
-            return "snapshot: a grant belongs to no session";
-        }
-        fsm_grant_link_session(grants->list[i].object, session);
-    }
-    return NULL;
-}
-
-static const char *link_waiters(struct fsm *fsm, struct link_list *waiters)
-{
-    for (size_t i = 0; i < waiters->count; i++) {
-        struct waiter *waiter = waiters->list[i].object;
-        struct session *session = find_session(fsm, waiters->list[i].session_id);
-        if (session == NULL) {
-            return "snapshot: a waiter belongs to no session";
-        }
-        if (fsm_history_full(session) || fsm_history_find(session, waiter->request_id) != NULL) {
-            return "snapshot: a waiter's request is there twice, or one too many";
-        }
-        waiter->session = session;
-        struct answer answer = {.kind = PROTO_LOCK_ACQUIRE, .status = PROTO_STATUS_QUEUED, .waiter = waiter};
-        fsm_history_remember(fsm, session, waiter->request_id, &answer, fsm->time_ms);
-    }
-    for (size_t i = 0; i < waiters->count; i++) {
-        struct waiter *waiter = waiters->list[i].object;
-        fsm_timer_set(fsm, &waiter->timer, FSM_TIMER_WAITER);
-    }
-    return NULL;
-}
-
-static const char *link_work(struct fsm *fsm, struct restore_links *links)
-{
-    if (!sort_links(&links->ending) || !sort_links(&links->pending)) {
-        return "snapshot: a work number is there twice";
-    }
-    for (size_t i = 0; i < links->ending.count; i++) {
-        struct session *session = links->ending.list[i].object;
-        if (fsm->ending_last != NULL) {
-            fsm->ending_last->ending_next = session;
-        } else {
-            fsm->ending_first = session;
-        }
-        fsm->ending_last = session;
-        fsm->ending_count++;
-    }
-    for (size_t i = 0; i < links->pending.count; i++) {
-        fsm_pending_append(fsm, links->pending.list[i].object);
-    }
-    return NULL;
-}
-
-/* In order of id: of two sessions with one digest the later one has the place in the index (S3). */
-static void link_sessions(struct fsm *fsm)
-{
-    struct tree_walk walk;
-    fsm_tree_walk(&walk, &fsm->sessions, NULL, true);
-    for (struct tree_node *node = fsm_tree_next(&walk); node != NULL; node = fsm_tree_next(&walk)) {
-        struct session *session = fsm_session_of_id_node(node);
-        if (session->ended) {
-            continue;
-        }
-        const struct session *earlier = fsm_session_find_digest(fsm, session->digest);
-        if (earlier != NULL) {
-            fsm_session_unindex(fsm, (struct session *)(uintptr_t)earlier);
-        }
-        fsm_session_index(fsm, session);
-        fsm_timer_set(fsm, &session->timer, FSM_TIMER_SESSION);
-    }
-}
-
-const char *fsm_restore_link(struct fsm *fsm, struct restore_links *links)
-{
-    link_sessions(fsm);
-    const char *broken = link_grants(fsm, &links->grants);
-    if (broken == NULL) {
-        broken = link_waiters(fsm, &links->waiters);
-    }
-    return broken != NULL ? broken : link_work(fsm, links);
 }

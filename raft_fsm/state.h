@@ -247,6 +247,7 @@ struct fsm {
     uint32_t dirty_hand;
     uint64_t digest_sum;
     struct proto_buffer image;
+    bool restoring; /* no object is hashed yet: the check at the end does it (restore.c) */
 
     /* snapshot.c */
     uint32_t generation;
@@ -314,6 +315,8 @@ struct lock_rest *fsm_lock_rest(struct fsm *fsm, struct lock *lock);
 /* Nothing keeps it: no holder, waiter, delay or value. */
 bool fsm_lock_unused(const struct lock *lock);
 void fsm_lock_free(struct fsm *fsm, struct lock *lock);
+/* Only its memory: the whole state goes. */
+void fsm_lock_discard(struct fsm *fsm, struct lock *lock);
 /* Give the rest back if nothing in it is in use. */
 void fsm_lock_trim(struct fsm *fsm, struct lock *lock);
 void fsm_grant_link(struct fsm *fsm, struct lock *lock, struct grant *grant);
@@ -447,13 +450,26 @@ void fsm_snapshot_preserve(struct fsm *fsm, struct object *object);
 /* ---- restore_object.c ---- */
 
 struct restore_links; /* what is linked once every object is there */
-struct restore_links *fsm_restore_links_create(void);
-void fsm_restore_links_free(struct restore_links *links);
 /* Build the object of an image. @return NULL, or what is wrong with it. */
 const char *fsm_restore_globals(struct fsm *fsm, const void *image, size_t size);
 const char *fsm_restore_session(struct fsm *fsm, struct restore_links *links, const void *image, size_t size);
 const char *fsm_restore_lock(struct fsm *fsm, struct restore_links *links, const void *image, size_t size);
-/* Link grants and waiters to their sessions and build the lists that images do not have. */
-const char *fsm_restore_link(struct fsm *fsm, struct restore_links *links);
+
+/* ---- restore_link.c ---- */
+
+struct restore_links *fsm_restore_links_create(void);
+void fsm_restore_links_free(struct restore_links *links);
+/* Link grants and waiters to their sessions and build the lists that images do not have, as far as `work` goes: about one
+ * for each thing that is linked is taken from it. @return true while there is more to do; *ret_broken: what is wrong. */
+bool fsm_restore_link(struct fsm *fsm, struct restore_links *links, uint64_t *work, const char **ret_broken);
+
+/* ---- invariants.c ---- */
+
+struct fsm_check; /* one on its way through the whole state, which does not change meanwhile */
+struct fsm_check *fsm_check_begin(struct fsm *fsm);
+/* Go on as far as `work` does: about one for each object, grant, waiter and deadline is taken from it.
+ * @return true while there is more to check; *ret_broken: the first rule that is broken, or NULL. */
+bool fsm_check_step(struct fsm_check *check, uint64_t *work, const char **ret_broken);
+void fsm_check_end(struct fsm_check *check);
 
 #endif

@@ -233,16 +233,11 @@ void fsm_timers_done(struct fsm *fsm)
     fsm->timers = (struct timers){0};
 }
 
-bool fsm_timers_sound(const struct timers *timers)
+bool fsm_timer_entry_sound(const struct timers *timers, uint32_t at)
 {
-    for (uint32_t at = 0; at < timers->count; at++) {
-        const struct timer_entry *entry = &timers->heap[at];
-        if (entry->timer->slot != at + 1 || entry->key_ms > fsm_timer_deadline(entry->timer)) {
-            return false;
-        }
-        if (at > 0 && entry_precedes(entry, &timers->heap[(at - 1) / CHILDREN])) {
-            return false;
-        }
+    const struct timer_entry *entry = &timers->heap[at];
+    if (entry->timer->slot != at + 1 || entry->key_ms > fsm_timer_deadline(entry->timer)) {
+        return false;
     }
-    return true;
+    return at == 0 || !entry_precedes(entry, &timers->heap[(at - 1) / CHILDREN]);
 }

@@ -44,8 +44,8 @@ struct timer *fsm_timer_due(struct fsm *fsm, uint64_t time_ms);
 /* A time that is not later than the earliest true deadline, FSM_NEVER if there is none. */
 uint64_t fsm_timer_next(struct fsm *fsm);
 void fsm_timers_done(struct fsm *fsm);
-/* The heap is in order and no key lies after its true deadline. */
-bool fsm_timers_sound(const struct timers *timers);
+/* The entry `at` (from 0) does not lie before its parent, nor after its true deadline. */
+bool fsm_timer_entry_sound(const struct timers *timers, uint32_t at);
 
 struct session *fsm_timer_session(const struct timer *timer);
 struct grant *fsm_timer_grant(const struct timer *timer);

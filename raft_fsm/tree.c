@@ -210,6 +210,24 @@ struct tree_node *fsm_tree_next(struct tree_walk *walk)
     return (struct tree_node *)(uintptr_t)node;
 }
 
+/* The least node, after turning what stands above it to the right: each node is turned at most once in all. */
+struct tree_node *fsm_tree_take_apart(struct tree *tree)
+{
+    struct tree_node *node = tree->root;
+    if (node == NULL) {
+        return NULL;
+    }
+    while (node->child[0] != NULL) {
+        struct tree_node *lesser = node->child[0];
+        node->child[0] = lesser->child[1];
+        lesser->child[1] = node;
+        node = lesser;
+    }
+    tree->root = node->child[1];
+    tree->count--;
+    return node;
+}
+
 /* Recursion is bounded by FSM_TREE_DEPTH_MAX. */
 static int check_node(const struct tree_node *node, uint64_t *count, unsigned depth)
 {

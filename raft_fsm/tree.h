@@ -44,6 +44,10 @@ void fsm_tree_walk(struct tree_walk *walk, const struct tree *tree, const void *
 /* The next node in order, or NULL at the end. */
 struct tree_node *fsm_tree_next(struct tree_walk *walk);
 
+/* Take any one node out of a tree that is being given up: in all linear, but the balance is lost, so that nothing else
+ * may be asked of the tree any more. NULL: it is empty. */
+struct tree_node *fsm_tree_take_apart(struct tree *tree);
+
 /* Assert balance of every node and the count. Linear. */
 void fsm_tree_check(const struct tree *tree);
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { BYTES_PER_LOCK_MAX = 250, KEY_BYTES = 20 };
+enum { BYTES_PER_LOCK_MAX = 250, KEY_BYTES = 20, CHUNK_BYTES = 256 * 1024, STEP_WORK = 1024 };
 
 #if defined(__SANITIZE_ADDRESS__)
 enum { LOCKS = 50 * 1000 };
@@ -83,25 +83,47 @@ static void a_held_lock_costs_little_memory(void **state)
     assert_true(per_lock <= BYTES_PER_LOCK_MAX);
 }
 
-static struct fsm *restore_in_pieces(const struct proto_buffer *stream)
+/* As a node does beside its loop: a chunk of bytes at a time, and steps of bounded work. */
+static struct fsm *restore_in_steps(const struct proto_buffer *stream)
 {
-    struct longest pieces = {0};
-    struct longest finish = {0};
+    struct longest reading = {0};
+    struct longest finishing = {0};
     struct proto_error error = {0};
     struct fsm_restore *restore = fsm_restore_begin();
-    for (size_t at = 0; at < stream->size; at += 64 * 1024) {
-        size_t size = stream->size - at < 64 * 1024 ? stream->size - at : 64 * 1024;
+    bool more = true;
+    for (size_t at = 0; more; at += CHUNK_BYTES) {
+        size_t size = at >= stream->size ? 0 : stream->size - at;
+        struct longest *longest = size == 0 ? &finishing : &reading;
         double begin_ms = now_ms();
-        assert_true(fsm_restore_feed(restore, stream->data + at, size, &error));
-        add_since(&pieces, begin_ms);
+        fsm_restore_add(restore, stream->data + (size == 0 ? 0 : at),
+                        size < CHUNK_BYTES ? size : CHUNK_BYTES);
+        more = size > 0;
+        bool busy = true;
+        while (busy) {
+            busy = fsm_restore_step(restore, size == 0, STEP_WORK);
+            add_since(longest, begin_ms);
+            begin_ms = now_ms();
+        }
     }
-    print("restore (64 KiB a piece)", &pieces, LOCKS);
     double begin_ms = now_ms();
     struct fsm *restored = fsm_restore_finish(restore, &error);
-    add_since(&finish, begin_ms);
-    print("restore, finish", &finish, LOCKS);
+    add_since(&finishing, begin_ms);
+    print("restore, reading", &reading, LOCKS);
+    print("restore, links and checks", &finishing, LOCKS);
     assert_non_null(restored);
     return restored;
+}
+
+static void free_in_steps(struct fsm *fsm)
+{
+    struct longest steps = {0};
+    bool more = true;
+    while (more) {
+        double begin_ms = now_ms();
+        more = fsm_free_step(fsm, STEP_WORK);
+        add_since(&steps, begin_ms);
+    }
+    print("free", &steps, LOCKS);
 }
 
 static void snapshot_and_restore_go_in_slices(struct fixture *f)
@@ -119,9 +141,9 @@ static void snapshot_and_restore_go_in_slices(struct fixture *f)
     fsm_snapshot_end(snapshot);
     print("snapshot (64 KiB a slice)", &slices, LOCKS);
     printf("snapshot: %.1f bytes a lock\n", (double)stream.size / LOCKS);
-    struct fsm *restored = restore_in_pieces(&stream);
+    struct fsm *restored = restore_in_steps(&stream);
     assert_int_equal(fsm_digest(restored), fsm_digest(f->fsm));
-    fsm_free(restored);
+    free_in_steps(restored);
     proto_buffer_done(&stream);
 }
 
