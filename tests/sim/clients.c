@@ -74,7 +74,7 @@ static void out_random(void *ctx, void *data, size_t size)
     const struct client *client = ctx;
     uint8_t *bytes = data;
     for (size_t i = 0; i < size; i += 8) {
-        uint64_t word = sim_random(&client->sim->random_clients, UINT64_MAX);
+        uint64_t word = simulated_random(&client->sim->random_clients, UINT64_MAX);
         memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
     }
 }
@@ -88,7 +88,7 @@ static void out_hold_lost(void *ctx, void *user, enum lockstep_lost_reason reaso
               lockstep_lost_reason_text((int)reason));
     promise_hold_lost(client->sim, &slot->hold, reason, client_now(client));
     if (slot->state == SLOT_HOLD && !slot->forgets && slot->next_us > client->sim->now_us) {
-        slot->next_us = client->sim->now_us + sim_random(&client->sim->random_clients, client->hold_us);
+        slot->next_us = client->sim->now_us + simulated_random(&client->sim->random_clients, client->hold_us);
     }
 }
 
@@ -139,8 +139,9 @@ static void start(struct client *client)
     client->lost_session = client->silent = client->keep_session = false;
     client->session_known = 0;
     uint64_t least_us = client->restless ? LIFE_SHORT_US_MIN : LIFE_US_MIN;
-    client->close_us = sim->now_us + least_us +
-                       sim_random(&sim->random_clients, client->restless ? LIFE_SHORT_US_MAX : LIFE_US_MAX);
+    client->close_us =
+        sim->now_us + least_us +
+        simulated_random(&sim->random_clients, client->restless ? LIFE_SHORT_US_MAX : LIFE_US_MAX);
     client->close_us = sim->clients->calm ? SIM_NEVER : client->close_us;
     memset(client->sender, 0, sizeof(*client->sender));
     client->core = lsc_core_create(&config, &output, client_now(client));
@@ -239,7 +240,7 @@ static void free_closed(struct client *client)
         }
     }
     core_end(client);
-    client->back_us = sim->now_us + sim_random(&sim->random_clients, REST_US_MAX);
+    client->back_us = sim->now_us + simulated_random(&sim->random_clients, REST_US_MAX);
     if (sim->clients->finishing) {
         client->state = CLIENT_GONE;
     }
@@ -329,8 +330,9 @@ static void act(struct client *client)
     }
     if (client->close_us <= sim->now_us || (client->adopted && client->lost_session)) {
         if (client->restless && !sim->clients->calm && sim_chance(&sim->random_clients, 2)) {
-            client_crash(sim, client->number,
-                         sim_random(&sim->random_clients, REST_US_MAX)); /* as those do who are killed */
+            client_crash(
+                sim, client->number,
+                simulated_random(&sim->random_clients, REST_US_MAX)); /* as those do who are killed */
         } else {
             leave(client);
         }

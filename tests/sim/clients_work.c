@@ -25,7 +25,7 @@ static uint64_t *random_of(const struct slot *slot)
 
 static uint64_t below(const struct slot *slot, uint64_t bound)
 {
-    return sim_random(random_of(slot), bound);
+    return simulated_random(random_of(slot), bound);
 }
 
 /* Around `mean`, now and then much longer. */

@@ -3,14 +3,9 @@
 
 enum { MILLION = 1000000 };
 
-uint64_t sim_random(uint64_t *stream, uint64_t below)
-{
-    return below == 0 ? 0 : simulated_random(stream, below);
-}
-
 bool sim_chance(uint64_t *stream, uint64_t one_in)
 {
-    return sim_random(stream, one_in) == 0;
+    return simulated_random(stream, one_in) == 0;
 }
 
 uint64_t sim_clock_us(const struct sim_clock *clock, uint64_t now_us)

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/sim/command.h"
+#include "tests/support/arguments.h"
 
 static struct command command = {
     .first = 1,
@@ -52,19 +52,6 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static uint64_t number_of(struct argp_state *state, const char *what, const char *text, uint64_t least,
-                          uint64_t most)
-{
-    char *end;
-    errno = 0;
-    uint64_t number = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != 0 || errno != 0 || number < least || number > most) {
-        argp_error(state, "--%s needs a number from %" PRIu64 " to %" PRIu64 ", not \"%s\"", what, least,
-                   most, text);
-    }
-    return number;
-}
-
 static void faults_of(struct argp_state *state, char *text)
 {
     uint64_t *faults = command.options.faults;
@@ -74,7 +61,7 @@ static void faults_of(struct argp_state *state, char *text)
         return;
     }
     for (char *word = strtok_r(text, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
-        uint64_t number = number_of(state, "faults", word, 0, SIM_FAULTS_MAX - 1);
+        uint64_t number = argument_number(state, "faults", word, 0, SIM_FAULTS_MAX - 1);
         faults[number / 64] |= 1ULL << (number % 64);
     }
 }
@@ -92,17 +79,17 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     struct sim_options *run = &command.options;
     switch (key) {
     case KEY_SEED:
-        command.first = number_of(state, "seed", argument, 0, UINT64_MAX / 2);
+        command.first = argument_number(state, "seed", argument, 0, UINT64_MAX / 2);
         command.alone = true;
         break;
     case KEY_SEEDS:
-        command.seeds = number_of(state, "seeds", argument, 1, UINT64_MAX / 2);
+        command.seeds = argument_number(state, "seeds", argument, 1, UINT64_MAX / 2);
         break;
     case KEY_FIRST:
-        command.first = number_of(state, "first", argument, 0, UINT64_MAX / 2);
+        command.first = argument_number(state, "first", argument, 0, UINT64_MAX / 2);
         break;
     case KEY_JOBS:
-        command.jobs = (unsigned)number_of(state, "jobs", argument, 1, COMMAND_JOBS_MAX);
+        command.jobs = (unsigned)argument_number(state, "jobs", argument, 1, COMMAND_JOBS_MAX);
         break;
     case KEY_FOREVER:
         command.seeds = UINT64_MAX / 2;
@@ -114,16 +101,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         trace_open(state, argument);
         break;
     case KEY_NODES:
-        run->nodes = (unsigned)number_of(state, "nodes", argument, 3, SIM_NODES_MAX);
+        run->nodes = (unsigned)argument_number(state, "nodes", argument, 3, SIM_NODES_MAX);
         if (run->nodes == 4) {
             argp_error(state, "--nodes is 3 or 5");
         }
         break;
     case KEY_CLIENTS:
-        run->clients = (unsigned)number_of(state, "clients", argument, 1, SIM_CLIENTS_MAX);
+        run->clients = (unsigned)argument_number(state, "clients", argument, 1, SIM_CLIENTS_MAX);
         break;
     case KEY_STORM:
-        run->storm_ms = number_of(state, "storm-ms", argument, 1, 600000);
+        run->storm_ms = argument_number(state, "storm-ms", argument, 1, 600000);
         break;
     case KEY_FAULTS:
         faults_of(state, argument);

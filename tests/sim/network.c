@@ -69,7 +69,7 @@ static void flow_put(struct sim *sim, struct sim_flow *flow, const uint8_t *data
 {
     flow->bytes += size;
     if (size > 1 && sim_chance(&sim->random_network, SPLIT_ONE_IN)) {
-        size_t first = 1 + (size_t)sim_random(&sim->random_network, size - 1);
+        size_t first = 1 + (size_t)simulated_random(&sim->random_network, size - 1);
         piece_put(sim, flow, data, first);
         if (flow->last != NULL) {
             flow->last->capacity = flow->last->size; /* so that the rest comes as a piece of its own */
@@ -193,7 +193,7 @@ static void client_end(struct sim *sim, struct sim_connection *connection, uint6
     connection->due_us =
         noticed_us < connection->to_node.clear_us ? connection->to_node.clear_us : noticed_us;
     if (connection->silent) {
-        connection->due_us += sim_random(&sim->random_network, NOTICE_ABANDON_US);
+        connection->due_us += simulated_random(&sim->random_network, NOTICE_ABANDON_US);
     }
     place_free_if_unused(connection);
 }
@@ -211,7 +211,7 @@ void network_abandon(struct sim *sim, unsigned client)
     struct sim_connection *connection = of_client(sim, client);
     if (connection != NULL) {
         bool says_nothing = sim_chance(&sim->random_network, 4);
-        uint64_t late = says_nothing ? sim_random(&sim->random_network, NOTICE_ABANDON_US) : 0;
+        uint64_t late = says_nothing ? simulated_random(&sim->random_network, NOTICE_ABANDON_US) : 0;
         client_end(sim, connection, sim->now_us + engine_delay(sim, &sim->random_network, 0) + late);
     }
 }
@@ -316,7 +316,7 @@ void network_break(struct sim *sim, unsigned client)
     flow_clear(&connection->to_node);
     connection->silent = true;
     connection->breaks = true;
-    connection->due_us = sim->now_us + sim_random(&sim->random_network, NOTICE_BREAK_US);
+    connection->due_us = sim->now_us + simulated_random(&sim->random_network, NOTICE_BREAK_US);
 }
 
 void network_silence(struct sim *sim, unsigned client, bool silent)
@@ -392,7 +392,7 @@ static void node_end_connection(struct sim_node *node, struct sim_connection *co
         connection->breaks = true;
         connection->due_us = sim->now_us + engine_delay(sim, &sim->random_network, 0);
         if (connection->silent) {
-            connection->due_us += sim_random(&sim->random_network, NOTICE_ABANDON_US);
+            connection->due_us += simulated_random(&sim->random_network, NOTICE_ABANDON_US);
         }
     }
     place_free_if_unused(connection);

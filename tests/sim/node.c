@@ -273,12 +273,12 @@ void node_create(struct sim *sim, unsigned place)
     node->sim = sim;
     node->place = place;
     node->link.ops = &peers_link_ops;
-    node->disk_random = sim_random(&sim->random_nodes, UINT64_MAX);
+    node->disk_random = simulated_random(&sim->random_nodes, UINT64_MAX);
     node->disk = simulated_disk_create(&node->disk_random);
     simulated_disk_latency(node->disk, 0, 40, 200);
-    node->clock.read_us = 1000 * (1000000 + sim_random(&sim->random_nodes, 1000000000));
-    node->clock.ppm = (int64_t)sim_random(&sim->random_nodes, 2 * RATE_PPM_MAX + 1) - RATE_PPM_MAX;
-    node->restart_us = sim_random(&sim->random_nodes, 50 * 1000);
+    node->clock.read_us = 1000 * (1000000 + simulated_random(&sim->random_nodes, 1000000000));
+    node->clock.ppm = (int64_t)simulated_random(&sim->random_nodes, 2 * RATE_PPM_MAX + 1) - RATE_PPM_MAX;
+    node->restart_us = simulated_random(&sim->random_nodes, 50 * 1000);
     proto_buffer_init(&node->scratch, PROTO_FRAME_BODY_BYTES_MAX);
 }
 
@@ -302,7 +302,7 @@ static void start_refused(struct sim_node *node)
     simulated_disk_drain(node->disk);
     core_close(node);
     simulated_disk_boot(node->disk);
-    node->restart_us = sim->now_us + 200 * 1000 + sim_random(&sim->random_nodes, RESTART_US_MAX);
+    node->restart_us = sim->now_us + 200 * 1000 + simulated_random(&sim->random_nodes, RESTART_US_MAX);
     simulated_disk_mend(node->disk); /* as an operator does, with a copy */
 }
 
@@ -334,7 +334,7 @@ void node_start(struct sim_node *node)
         .entries_in_flight_max = 64,
         .segment_bytes = sim->segment_bytes,
         .log_cache_bytes = sim->cache_bytes,
-        .random_seed = (uint32_t)sim_random(&sim->random_nodes, UINT32_MAX),
+        .random_seed = (uint32_t)simulated_random(&sim->random_nodes, UINT32_MAX),
         .bootstrap = members,
         .bootstrap_count = sim->nodes_count,
     };
@@ -375,7 +375,7 @@ void node_end(struct sim_node *node, bool power)
     simulated_disk_drain(node->disk);
     core_close(node);
     simulated_disk_boot(node->disk);
-    node->restart_us = sim->now_us + sim_random(&sim->random_nodes, RESTART_US_MAX);
+    node->restart_us = sim->now_us + simulated_random(&sim->random_nodes, RESTART_US_MAX);
 }
 
 void node_fatal_end(struct sim *sim)
@@ -449,7 +449,7 @@ void node_turn(struct sim_node *node)
     replica_tick(node->replica, now);
     core_turn(node->core, now);
     replica_flush(node->replica);
-    node->awake_us = sim->now_us + 1 + sim_random(&sim->random_nodes, sim->turn_max_us);
+    node->awake_us = sim->now_us + 1 + simulated_random(&sim->random_nodes, sim->turn_max_us);
     oracle_turned(sim, node);
     if (node->leaving && core_drained(node->core)) {
         node_end(node, false);

@@ -24,8 +24,8 @@ static struct sim_stream *stream_of(struct sim_node *node, uint64_t peer_id)
 
 uint64_t engine_delay(const struct sim *sim, uint64_t *stream, uint64_t extra_us)
 {
-    uint64_t delay = sim->delay_min_us + sim_random(stream, sim->delay_max_us - sim->delay_min_us + 1);
-    return delay + sim_random(stream, extra_us + 1);
+    uint64_t delay = sim->delay_min_us + simulated_random(stream, sim->delay_max_us - sim->delay_min_us + 1);
+    return delay + simulated_random(stream, extra_us + 1);
 }
 
 static bool link_send(struct link *link, uint64_t peer_id, const struct link_part *parts, unsigned count)
@@ -75,7 +75,7 @@ void peers_node_ended(struct sim_node *node)
         stream_drop(node, out);
         out->wanted = false;
         in->stale = in->up;
-        in->change_us = sim->now_us + 1 + sim_random(&sim->random_peers, NOTICE_END_US);
+        in->change_us = sim->now_us + 1 + simulated_random(&sim->random_peers, NOTICE_END_US);
     }
 }
 
@@ -87,7 +87,7 @@ void peers_cut(struct sim *sim, unsigned from, unsigned to, bool cut)
     stream->cuts = cut ? stream->cuts + 1 : stream->cuts - 1;
     if ((before == 0) != (stream->cuts == 0)) {
         stream->change_us =
-            sim->now_us + 1 + sim_random(&sim->random_peers, cut ? NOTICE_CUT_US : 3 * RECONNECT_US);
+            sim->now_us + 1 + simulated_random(&sim->random_peers, cut ? NOTICE_CUT_US : 3 * RECONNECT_US);
     }
 }
 
@@ -127,7 +127,7 @@ static void stream_change(struct sim *sim, unsigned a, unsigned b)
     if (stream->up) {
         bool gone = is_gone(sim, a, b);
         stream_drop(from, stream);
-        stream->change_us = sim->now_us + 1 + sim_random(&sim->random_peers, RECONNECT_US);
+        stream->change_us = sim->now_us + 1 + simulated_random(&sim->random_peers, RECONNECT_US);
         sim_trace(sim, "node %u link to %u down", a + 1, b + 1);
         replica_link_down(from->replica, node_now(from), b + 1);
         if (gone) {

@@ -28,6 +28,7 @@
 #include "node/core.h"
 #include "node/replica/replica.h"
 #include "client/core.h"
+#include "tests/support/random.h"
 #include "tests/support/simulated_disk.h"
 #include "tests/support/simulated_frames.h"
 
@@ -98,8 +99,6 @@ struct sim_counts {
 
 /* ---- chance ---- */
 
-/* splitmix64. @return a number below `below`; 0 if below is 0. */
-uint64_t sim_random(uint64_t *stream, uint64_t below);
 /* true once in `one_in` on average. */
 bool sim_chance(uint64_t *stream, uint64_t one_in);
 

@@ -66,9 +66,9 @@ static bool has_duration(enum sim_fault_kind kind)
 /* Short ones more often than long ones. */
 static uint64_t duration(uint64_t *random)
 {
-    uint64_t most = (uint64_t)DURATION_US_MIN << sim_random(random, 9);
+    uint64_t most = (uint64_t)DURATION_US_MIN << simulated_random(random, 9);
     most = most > DURATION_US_MAX ? DURATION_US_MAX : most;
-    return DURATION_US_MIN + sim_random(random, most);
+    return DURATION_US_MIN + simulated_random(random, most);
 }
 
 static bool is_cut(enum sim_fault_kind kind)
@@ -82,12 +82,12 @@ static struct fault fault_draw(const struct sim *sim, uint64_t *random, enum sim
 {
     struct fault fault = {.kind = kind, .at_us = at_us, .end_us = at_us + duration(random)};
     bool is_of_client = kind >= SIM_CLIENT_CUT;
-    fault.a = (unsigned)sim_random(random, is_of_client ? sim->clients_count : sim->nodes_count);
-    fault.b = (unsigned)sim_random(random, sim->nodes_count - 1);
+    fault.a = (unsigned)simulated_random(random, is_of_client ? sim->clients_count : sim->nodes_count);
+    fault.b = (unsigned)simulated_random(random, sim->nodes_count - 1);
     fault.b += fault.b >= fault.a; /* another node */
-    fault.detail = sim_random(random, UINT64_MAX);
-    if (is_cut(kind) && sim_random(random, 2) == 0) { /* long enough for the others to elect somebody */
-        fault.end_us = at_us + CUT_US_MIN + sim_random(random, CUT_US_MAX);
+    fault.detail = simulated_random(random, UINT64_MAX);
+    if (is_cut(kind) && simulated_random(random, 2) == 0) { /* long enough for the others to elect somebody */
+        fault.end_us = at_us + CUT_US_MIN + simulated_random(random, CUT_US_MAX);
     }
     return fault;
 }
@@ -101,20 +101,20 @@ void storm_create(struct sim *sim)
     enum sim_fault_kind kinds[SIM_FAULT_KINDS_COUNT];
     unsigned kinds_count = 0;
     for (unsigned kind = 0; kind < SIM_FAULT_KINDS_COUNT; kind++) {
-        if (sim_random(random, 3) != 0) {
+        if (simulated_random(random, 3) != 0) {
             kinds[kinds_count++] = (enum sim_fault_kind)kind;
         }
     }
-    storm->rot_place = (unsigned)sim_random(random, sim->nodes_count);
-    uint64_t gap_us = GAP_US_MIN + sim_random(random, GAP_US_MAX);
-    uint64_t at_us = sim_random(random, 2 * gap_us);
+    storm->rot_place = (unsigned)simulated_random(random, sim->nodes_count);
+    uint64_t gap_us = GAP_US_MIN + simulated_random(random, GAP_US_MAX);
+    uint64_t at_us = simulated_random(random, 2 * gap_us);
     while (kinds_count > 0 && at_us < sim->options.storm_ms * 1000 && storm->count < SIM_FAULTS_MAX) {
-        enum sim_fault_kind kind = kinds[sim_random(random, kinds_count)];
+        enum sim_fault_kind kind = kinds[simulated_random(random, kinds_count)];
         struct fault *fault = &storm->faults[storm->count];
         *fault = fault_draw(sim, random, kind, at_us);
         fault->left_out = (sim->options.faults[storm->count / 64] >> (storm->count % 64) & 1) == 0;
         storm->count++;
-        at_us += 1 + sim_random(random, 2 * gap_us);
+        at_us += 1 + simulated_random(random, 2 * gap_us);
     }
 }
 

@@ -201,7 +201,7 @@ static void explain(struct sim *sim, const char *rule, const char *what)
 static uint64_t stream_of(uint64_t seed, uint64_t number)
 {
     uint64_t state = seed * 0x9e3779b97f4a7c15ULL + number;
-    return sim_random(&state, UINT64_MAX);
+    return simulated_random(&state, UINT64_MAX);
 }
 
 static struct sim *create(const struct sim_options *options)
@@ -216,18 +216,18 @@ static struct sim *create(const struct sim_options *options)
     sim->random_clients = stream_of(options->seed, 5);
     sim->random_storm = stream_of(options->seed, 6);
     unsigned nodes = sim_chance(&settings, 3) ? 5 : 3;
-    unsigned clients = 3 + (unsigned)sim_random(&settings, 14);
-    uint64_t storm_ms = 800 + sim_random(&settings, 2400);
+    unsigned clients = 3 + (unsigned)simulated_random(&settings, 14);
+    uint64_t storm_ms = 800 + simulated_random(&settings, 2400);
     sim->nodes_count = options->nodes != 0 ? options->nodes : nodes;
     sim->clients_count = options->clients != 0 ? options->clients : clients;
     sim->options.storm_ms = options->storm_ms != 0 ? options->storm_ms : storm_ms;
-    sim->delay_min_us = 20 + (unsigned)sim_random(&settings, 200);
-    sim->delay_max_us = sim->delay_min_us + (unsigned)sim_random(&settings, 1000);
-    sim->turn_max_us = 100U << sim_random(&settings, 5);
-    sim->snapshot_after_bytes = 8 * 1024 + sim_random(&settings, 160 * 1024);
-    sim->trailing_bytes = 1024 + sim_random(&settings, 24 * 1024);
-    sim->segment_bytes = 64ULL * 1024 << sim_random(&settings, 3);
-    sim->cache_bytes = 16ULL * 1024 << sim_random(&settings, 4);
+    sim->delay_min_us = 20 + (unsigned)simulated_random(&settings, 200);
+    sim->delay_max_us = sim->delay_min_us + (unsigned)simulated_random(&settings, 1000);
+    sim->turn_max_us = 100U << simulated_random(&settings, 5);
+    sim->snapshot_after_bytes = 8 * 1024 + simulated_random(&settings, 160 * 1024);
+    sim->trailing_bytes = 1024 + simulated_random(&settings, 24 * 1024);
+    sim->segment_bytes = 64ULL * 1024 << simulated_random(&settings, 3);
+    sim->cache_bytes = 16ULL * 1024 << simulated_random(&settings, 4);
     oracle_create(sim);
     for (unsigned i = 0; i < sim->nodes_count; i++) {
         node_create(sim, i);

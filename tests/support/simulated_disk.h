@@ -8,9 +8,6 @@
 
 struct simulated_disk;
 
-/* splitmix64. @return a number below `below`. */
-uint64_t simulated_random(uint64_t *random, uint64_t below);
-
 /* @param random  state of the random numbers to draw from, the caller's. */
 struct simulated_disk *simulated_disk_create(uint64_t *random);
 void simulated_disk_free(struct simulated_disk *disk);

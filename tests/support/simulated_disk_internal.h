@@ -2,6 +2,7 @@
 #ifndef LOCKSTEP_TESTS_SUPPORT_SIMULATED_DISK_INTERNAL_H
 #define LOCKSTEP_TESTS_SUPPORT_SIMULATED_DISK_INTERNAL_H
 
+#include "tests/support/random.h"
 #include "tests/support/simulated_disk.h"
 
 enum { NAME_BYTES = 96, NAMES_MAX = 512, SECTOR = 512 };

@@ -1,6 +1,7 @@
 /* What the seed decides. All of it is drawn from one generator, in the order of the calls. */
 #include <stdlib.h>
 
+#include "tests/support/random.h"
 #include "tests/torture/load/load.h"
 
 /* Keys are of four kinds, by their number. */
@@ -9,10 +10,7 @@ enum { CALM_PATIENCE_MS = 5000, CALM_WAIT_MS = 3000, TTL_MS_MIN = 100, SESSION_T
 
 uint64_t draw_below(struct load *load, uint64_t below)
 {
-    uint64_t x = load->random += 0x9e3779b97f4a7c15ULL;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
-    return below == 0 ? 0 : (x ^ x >> 31) % below;
+    return simulated_random(&load->random, below);
 }
 
 bool draw_once_in(struct load *load, uint64_t times)

@@ -1,10 +1,10 @@
 /* The command line. What is wrong in it is named, with what is allowed. */
 #include <argp.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/arguments.h"
 #include "tests/torture/load/load.h"
 
 enum key {
@@ -42,19 +42,6 @@ static const struct argp_option options[] = {
 
 /* ---- the command line ---- */
 
-static uint64_t number_of(struct argp_state *state, const char *what, const char *text, uint64_t least,
-                          uint64_t most)
-{
-    char *end;
-    errno = 0;
-    uint64_t number = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != 0 || errno != 0 || number < least || number > most) {
-        argp_error(state, "--%s needs a number from %" PRIu64 " to %" PRIu64 ", not \"%s\"", what, least,
-                   most, text);
-    }
-    return number;
-}
-
 static double rate_of(struct argp_state *state, const char *text)
 {
     char *end;
@@ -90,16 +77,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         load->endpoints = argument;
         break;
     case KEY_CLIENTS:
-        load->clients_count = number_of(state, "clients", argument, 1, LOAD_CLIENTS_MAX);
+        load->clients_count = argument_number(state, "clients", argument, 1, LOAD_CLIENTS_MAX);
         break;
     case KEY_KEYS:
-        load->keys_count = number_of(state, "keys", argument, 1, LOAD_KEYS_MAX);
+        load->keys_count = argument_number(state, "keys", argument, 1, LOAD_KEYS_MAX);
         break;
     case KEY_SEED:
-        load->seed = number_of(state, "seed", argument, 0, UINT64_MAX);
+        load->seed = argument_number(state, "seed", argument, 0, UINT64_MAX);
         break;
     case KEY_BASE:
-        load->process_base = number_of(state, "process-base", argument, 1, UINT64_MAX / 2);
+        load->process_base = argument_number(state, "process-base", argument, 1, UINT64_MAX / 2);
         break;
     case KEY_OWNER:
         load->owner_prefix = plain(state, argument);
@@ -111,13 +98,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         load->clock_rate = rate_of(state, argument);
         break;
     case KEY_TTL:
-        load->ttl_ms = number_of(state, "ttl-ms", argument, 200, 600000);
+        load->ttl_ms = argument_number(state, "ttl-ms", argument, 200, 600000);
         break;
     case KEY_RATE:
-        load->rate = number_of(state, "rate", argument, 1, 1000000);
+        load->rate = argument_number(state, "rate", argument, 1, 1000000);
         break;
     case KEY_SECONDS:
-        load->seconds = number_of(state, "seconds", argument, 1, 1000000);
+        load->seconds = argument_number(state, "seconds", argument, 1, 1000000);
         break;
     case KEY_UNTIL_SIGNAL:
         load->seconds = 0;

@@ -13,6 +13,7 @@
 
 #include <setjmp.h>
 
+#include "tests/support/random.h"
 #include "tests/support/simulated_disk.h"
 #include "tests/support/simulated_frames.h"
 #include "node/replica/replica.h"

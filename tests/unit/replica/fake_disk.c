@@ -317,7 +317,7 @@ bool fake_disk_run(struct fake_disk *fake, unsigned lane)
 
 bool fake_disk_run_any(struct fake_disk *fake)
 {
-    unsigned lane = (unsigned)fake_random(&fake->random, DISK_LANES);
+    unsigned lane = (unsigned)simulated_random(&fake->random, DISK_LANES);
     return fake_disk_run(fake, lane) || fake_disk_run(fake, 1 - lane);
 }
 

@@ -14,7 +14,6 @@ struct fake_disk;
 struct fake_disk *fake_disk_create(uint64_t seed);
 void fake_disk_free(struct fake_disk *fake); /* no file may be open */
 struct disk *fake_disk_seam(struct fake_disk *fake);
-uint64_t fake_random(uint64_t *state, uint64_t below); /* splitmix64; 0 if below is 0 */
 
 /* ---- jobs ---- */
 unsigned fake_disk_jobs(const struct fake_disk *fake);

@@ -4,15 +4,6 @@
 
 #include "fake_disk_internal.h"
 
-uint64_t fake_random(uint64_t *state, uint64_t below)
-{
-    uint64_t z = (*state += 0x9E3779B97F4A7C15U);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-    z ^= z >> 31;
-    return below == 0 ? 0 : z % below;
-}
-
 void fake_copy_name(char ret_name[NAME_BYTES], const char *name)
 {
     size_t length = strlen(name);
@@ -157,8 +148,8 @@ void fake_write_medium(struct inode *inode, const struct write *write, size_t fr
 /* Nothing, all, a first part, a last part, or a hole in the middle. */
 static void survive_write(struct fake_disk *fake, struct inode *inode, const struct write *write)
 {
-    size_t cut = (size_t)fake_random(&fake->random, write->size + 1);
-    switch (fake_random(&fake->random, 5)) {
+    size_t cut = (size_t)simulated_random(&fake->random, write->size + 1);
+    switch (simulated_random(&fake->random, 5)) {
     case 0:
         break;
     case 1:
@@ -172,7 +163,7 @@ static void survive_write(struct fake_disk *fake, struct inode *inode, const str
         break;
     case 4:
         fake_write_medium(inode, write, 0, cut);
-        cut += (size_t)fake_random(&fake->random, write->size + 1 - cut);
+        cut += (size_t)simulated_random(&fake->random, write->size + 1 - cut);
         fake_write_medium(inode, write, cut, write->size);
         break;
     }
@@ -211,7 +202,7 @@ static void power_off_now(struct fake_disk *fake)
     for (unsigned i = 0; i < fake->medium.count; i++) {
         fake_set_name(&names, fake->medium.list[i].name, fake->medium.list[i].inode);
     }
-    unsigned kept = (unsigned)fake_random(&fake->random, fake->changes_count + 1);
+    unsigned kept = (unsigned)simulated_random(&fake->random, fake->changes_count + 1);
     for (unsigned i = 0; i < kept; i++) {
         apply_change(&names, &fake->changes[i]);
     }

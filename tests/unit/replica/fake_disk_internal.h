@@ -5,6 +5,7 @@
 
 #include "fake_disk.h"
 #include "protocol/assert.h"
+#include "tests/support/random.h"
 
 enum { NAME_BYTES = 96, NAMES_MAX = 64, CHANGES_MAX = 256 };
 

@@ -17,6 +17,7 @@
 
 #include "fake_disk.h"
 #include "node/replica/log.h"
+#include "tests/support/random.h"
 
 enum { EVENTS_MAX = 4000, INDEX_MAX = 4000, HELD_MAX = 8, STARTS = 8 };
 
@@ -55,7 +56,7 @@ struct world {
 
 static uint64_t chance(struct world *world, uint64_t below)
 {
-    return fake_random(&world->random, below);
+    return simulated_random(&world->random, below);
 }
 
 /* ---- entries whose bytes follow from their id ---- */
@@ -64,10 +65,10 @@ static size_t size_of(uint64_t id)
 {
     uint64_t random = id * 77;
     size_t sizes[] = {0, 1, 7, 8, 100, 1000};
-    if (fake_random(&random, 300) == 0) {
+    if (simulated_random(&random, 300) == 0) {
         return 20000; /* More than a segment. */
     }
-    return sizes[fake_random(&random, 6)] + (size_t)fake_random(&random, 3);
+    return sizes[simulated_random(&random, 6)] + (size_t)simulated_random(&random, 3);
 }
 
 static enum log_entry_type type_of(uint64_t id)
@@ -80,7 +81,7 @@ static struct log_entry *make_entry(uint64_t index, uint64_t term, uint64_t id)
     struct log_entry *entry = log_entry_create(index, term, type_of(id), size_of(id));
     uint64_t random = id;
     for (size_t i = 0; i < entry->size; i++) {
-        entry->data[i] = (uint8_t)fake_random(&random, 256);
+        entry->data[i] = (uint8_t)simulated_random(&random, 256);
     }
     return entry;
 }
