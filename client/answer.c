@@ -270,7 +270,7 @@ static void on_event(struct lsc_core *core, struct boot_time now, const struct p
         }
         break;
     case PROTO_EVENT_LEADER_MOVED:
-        lsc_route_moved(core, now, event->leader_id, event->leader_address);
+        lsc_route_told(core, now, event->leader_id, event->leader_address);
         break;
     }
 }

@@ -5,7 +5,9 @@
  *              +-------------+-- failed ---+-----------+
  *
  * The leader is found by hints: a node that does not lead names the one that does. A hint is followed at once, unless its
- * address has just failed or hints begin to go in circles; else the addresses are tried in turn with backoff.
+ * address has just failed or hints begin to go in circles; else the addresses are tried in turn with backoff. A node that is
+ * in the midst of an election knows no leader to name, and is the first to learn of one: it is not left at once, since
+ * it tells (leader.moved), and clients that wait cost it nothing, unlike clients that come back.
  *
  * A dead connection is noticed by silence, not by TCP: while something is awaited and nothing is heard for a heartbeat, a
  * ping goes out; after another silent heartbeat the connection is given up. Both together are a sixth of the session's
@@ -97,10 +99,19 @@ static void retry_after(struct lsc_core *core, struct boot_time now, uint64_t wa
     core->route.due = boot_after(now, wait_ms);
 }
 
+/* It has just failed, and may take a whole connect timeout to fail again. */
+static bool is_avoided(const struct route *route, struct boot_time now, const char *address)
+{
+    return address != NULL && address == route->avoid && !boot_reached(now, route->avoid_until);
+}
+
 static void next_address(struct lsc_core *core, struct boot_time now)
 {
     struct route *route = &core->route;
     route->next = (route->next + 1) % route->addresses_count;
+    if (is_avoided(route, now, route->addresses[route->next])) {
+        route->next = (route->next + 1) % route->addresses_count;
+    }
     route->target = route->addresses[route->next];
     retry_after(core, now, backoff_ms(route->attempt, lsc_random(core)));
     route->attempt++;
@@ -155,6 +166,14 @@ void lsc_route_broken(struct lsc_core *core, struct boot_time now, const char *f
     drop(core, now, LOCKSTEP_UNREACHABLE, why);
 }
 
+/* The address that a hint leads to, or NULL if it is not worth going there now. */
+static const char *worth_following(struct route *route, struct boot_time now, uint64_t leader_id, struct proto_bytes address)
+{
+    bool elsewhere = leader_id != 0 && leader_id != route->node_id;
+    const char *hint = elsewhere ? learn(route, address) : NULL;
+    return is_avoided(route, now, hint) ? NULL : hint;
+}
+
 void lsc_route_moved(struct lsc_core *core, struct boot_time now, uint64_t leader_id, struct proto_bytes address)
 {
     struct route *route = &core->route;
@@ -162,10 +181,7 @@ void lsc_route_moved(struct lsc_core *core, struct boot_time now, uint64_t leade
         return;
     }
     bool elsewhere = leader_id != 0 && leader_id != route->node_id;
-    const char *hint = elsewhere ? learn(route, address) : NULL;
-    if (hint != NULL && hint == route->avoid && !boot_reached(now, route->avoid_until)) {
-        hint = NULL;
-    }
+    const char *hint = worth_following(route, now, leader_id, address);
     (void)snprintf(route->failure_text, sizeof(route->failure_text), "%.255s does not lead and %s", route->target,
                    elsewhere ? "named a leader that could not be reached" : "knows no leader");
     route->failure = LOCKSTEP_UNREACHABLE;
@@ -206,21 +222,42 @@ static void start(struct lsc_core *core, struct boot_time now)
     core->output.connect(core->output.ctx, route->target);
 }
 
+/* Take the hint of the node that is connected, to be followed when the leader is wanted. */
+static void take_hint(struct lsc_core *core, struct boot_time now, uint64_t leader_id, struct proto_bytes address)
+{
+    struct route *route = &core->route;
+    size_t size = address.size < PROTO_ADDRESS_BYTES_MAX ? address.size : PROTO_ADDRESS_BYTES_MAX;
+    if (size > 0) {
+        memcpy(route->leader_address, address.data, size);
+    }
+    route->leader_address[size] = '\0';
+    route->leader_id = leader_id;
+    route->leads = core->config.pinned || (leader_id != 0 && leader_id == route->node_id);
+    if (route->leads) {
+        lsc_session_resume(core, now);
+    }
+}
+
 static void ready(struct lsc_core *core, struct boot_time now, const struct proto_hello_reply *hello)
 {
     struct route *route = &core->route;
     route->state = ROUTE_READY;
     route->node_id = hello->node_id;
-    route->leader_id = hello->leader_id;
-    size_t size = hello->leader_address.size < PROTO_ADDRESS_BYTES_MAX ? hello->leader_address.size : PROTO_ADDRESS_BYTES_MAX;
-    if (size > 0) {
-        memcpy(route->leader_address, hello->leader_address.data, size);
-    }
-    route->leader_address[size] = '\0';
-    route->leads = core->config.pinned || (hello->leader_id != 0 && hello->leader_id == hello->node_id);
     route->heartbeat_ms = hello->heartbeat_ms;
-    if (route->leads) {
-        lsc_session_resume(core, now);
+    route->due = boot_after(now, ROUTE_PATIENCE_MS + lsc_random(core) % ROUTE_PATIENCE_MS);
+    take_hint(core, now, hello->leader_id, hello->leader_address);
+}
+
+void lsc_route_told(struct lsc_core *core, struct boot_time now, uint64_t leader_id, struct proto_bytes address)
+{
+    struct route *route = &core->route;
+    if (route->state != ROUTE_READY || core->config.pinned) {
+        return;
+    }
+    if (!route->leads) {
+        take_hint(core, now, leader_id, address);
+    } else if (leader_id == 0 || leader_id != route->node_id) {
+        lsc_route_moved(core, now, leader_id, address);
     }
 }
 
@@ -316,15 +353,32 @@ static bool wants_leader(const struct lsc_core *core)
     return !core->config.pinned && (session || core->leader_calls > 0);
 }
 
+/* Whether this node is only a way to the leader. */
+static bool leader_is_elsewhere(const struct lsc_core *core)
+{
+    bool serves_here = core->calls_count > core->leader_calls; /* any node may answer these; they are answered first */
+    return !core->route.leads && wants_leader(core) && !serves_here;
+}
+
+static void go_to_leader(struct lsc_core *core, struct boot_time now)
+{
+    struct route *route = &core->route;
+    char address[PROTO_ADDRESS_BYTES_MAX + 1];
+    memcpy(address, route->leader_address, sizeof(address));
+    struct proto_bytes bytes = {(const uint8_t *)address, (uint32_t)strlen(address)};
+    bool patient = boot_reached(now, route->due);
+    if (!patient && worth_following(route, now, route->leader_id, bytes) == NULL) {
+        return;
+    }
+    route->attempt = patient ? 0 : route->attempt; /* that was wait enough */
+    lsc_route_moved(core, now, route->leader_id, bytes);
+}
+
 static void settle_ready(struct lsc_core *core, struct boot_time now)
 {
     struct route *route = &core->route;
-    bool serves_here = core->calls_count > core->leader_calls; /* any node may answer these; they are answered first */
-    if (!route->leads && wants_leader(core) && !serves_here) {
-        char address[PROTO_ADDRESS_BYTES_MAX + 1];
-        memcpy(address, route->leader_address, sizeof(address));
-        lsc_route_moved(core, now, route->leader_id,
-                        (struct proto_bytes){(const uint8_t *)address, (uint32_t)strlen(address)});
+    if (leader_is_elsewhere(core)) {
+        go_to_leader(core, now);
         return;
     }
     if (!boot_reached(now, silence_due(core))) {
@@ -364,7 +418,7 @@ struct boot_time lsc_route_deadline(const struct lsc_core *core)
     case ROUTE_GREETING:
         return core->route.due;
     case ROUTE_READY:
-        return silence_due(core);
+        return leader_is_elsewhere(core) ? core->route.due : silence_due(core);
     case ROUTE_IDLE:
         break;
     }

@@ -21,6 +21,7 @@ enum {
     ROUTE_ADDRESSES_MAX = 32,       /* the configured endpoints and what leaders' hints added */
     ROUTE_REDIRECTS_MAX = 2,        /* hints followed at once; then with backoff, so that two wrong hints can not spin */
     ROUTE_AVOID_MS = 1000,          /* so long a hint to an address that has just failed is not followed */
+    ROUTE_PATIENCE_MS = 200,        /* so long to twice so long a node that knows no leader is given to learn of one */
     ROUTE_HEARTBEAT_MS_MIN = 20,
     ROUTE_HEARTBEAT_MS_MAX = 60000, /* whatever a node says */
     ROUTE_HEARTBEATS_PER_TTL = 12,  /* two silent ones, a sixth of the TTL, give a dead connection up */
@@ -94,8 +95,8 @@ struct route {
     unsigned configured_count;
     unsigned next;        /* the address of the next attempt without a hint */
     const char *target;   /* the address of this attempt: one of `addresses` */
-    struct boot_time due;
-    unsigned attempt;     /* since a leader has answered */
+    struct boot_time due;   /* in ROUTE_READY at a node that does not lead: how long to wait for it to name one */
+    unsigned attempt;     /* since a leader has answered, or a node was given time to name one */
     unsigned redirects;   /* likewise */
     const char *avoid;    /* the address that failed last, */
     struct boot_time avoid_until;
@@ -282,6 +283,8 @@ void lsc_route_heard(struct lsc_core *core, struct boot_time now);
 void lsc_route_greeted(struct lsc_core *core, struct boot_time now, struct proto_bytes body);
 /* The connection, or the attempt at one, has ended by itself. */
 void lsc_route_dropped(struct lsc_core *core, struct boot_time now, const char *why);
+/* The node tells who leads now; 0: nobody that it knows of. */
+void lsc_route_told(struct lsc_core *core, struct boot_time now, uint64_t leader_id, struct proto_bytes address);
 /* The node does not lead (any more); a hint, or 0 and nothing. */
 void lsc_route_moved(struct lsc_core *core, struct boot_time now, uint64_t leader_id, struct proto_bytes address);
 /* A leader has answered: all is well. */

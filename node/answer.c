@@ -31,10 +31,11 @@ static size_t begin_frame(struct core *core)
     return proto_frame_begin(&core->frame);
 }
 
-/* A leader that is leaving sends nobody to itself. */
+/* A leader that is leaving sends nobody to itself, nor one that does not serve yet: it says so when it does. */
 uint64_t answer_leader_id(const struct core *core)
 {
-    return core->leaving && core->leader_id == core->options.node_id ? 0 : core->leader_id;
+    bool takes = core->serving && !core->leaving;
+    return core->leader_id == core->options.node_id && !takes ? 0 : core->leader_id;
 }
 
 void answer_reply(struct core *core, struct core_connection *connection, const struct proto_reply *reply)

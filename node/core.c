@@ -110,7 +110,6 @@ void core_see_time(struct core *core, struct local_time now)
 static void begin_serving(struct core *core)
 {
     core->serving = true;
-    core->tell_moved = false;
     cluster_clock_start(&core->clock, fsm_time(core->fsm), core->now);
     core_log(core, CORE_LOG_INFO, "serving", "term=%" PRIu64 " applied=%" PRIu64 " cluster_time_ms=%" PRIu64,
              core->term, core->applied_index, fsm_time(core->fsm).ms);
@@ -130,7 +129,6 @@ static void stop_serving(struct core *core)
     reads_abandon(core);
     dispatch_abandon(core);
     session_routes_clear(core);
-    core->tell_moved = true;
 }
 
 void core_replica_changed(struct core *core, struct local_time now, enum replica_role role, uint64_t term,
@@ -144,17 +142,18 @@ void core_replica_changed(struct core *core, struct local_time now, enum replica
     core->leader_id = leader_id;
     core->leader_known = false;
     core->dirty = true;
+    bool news = leader_moved && leader_id != 0 && leader_id != core->options.node_id;
     if (core->serving && (!serving || other_term)) {
         stop_serving(core);
-        leader_moved = true;
+        news = true;
     }
     if (serving && !core->serving) {
         begin_serving(core);
+        news = true;
     }
-    /* Told when it stops, and again when it is known who leads instead. */
-    if (core->tell_moved && leader_moved && leader_id != core->options.node_id) {
+    /* Told when it stops, and whenever it is known who serves: clients wait here for that. */
+    if (news) {
         answer_leader_moved(core);
-        core->tell_moved = leader_id == 0;
     }
 }
 

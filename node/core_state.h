@@ -35,7 +35,6 @@ struct core {
     uint64_t term;
     uint64_t leader_id;
     bool serving;
-    bool tell_moved;   /* clients were told that the leader moved, and not yet where to */
     bool leader_known; /* leader_address is of this turn */
     char leader_address[REPLICA_ADDRESS_BYTES_MAX + 1];
     struct replica_status status; /* scratch */

@@ -52,18 +52,105 @@ static void a_hint_in_the_greeting_is_followed_at_once(void **state)
     (void)world_expect(&world, PROTO_SESSION_OPEN);
 }
 
-static void a_node_that_knows_no_leader_is_left_for_the_next_with_backoff(void **state)
+/* In the midst of an election: it gets some time to learn of a leader. */
+static void a_node_that_knows_no_leader_is_left_for_the_next_after_a_while(void **state)
 {
     (void)state;
     static struct world_done done;
-    char first[sizeof(world.address)];
+    char before[sizeof(world.address)];
     begin_acquire(&done);
     world_await_connect(&world);
-    memcpy(first, world.address, sizeof(first));
-    uint64_t began = world.now.ms;
-    world_accept(&world, 1, 0, "");
+    for (int i = 0; i < 10; i++) {
+        memcpy(before, world.address, sizeof(before));
+        uint64_t began = world.now.ms;
+        world_accept(&world, 1, 0, "");
+        world_await_connect(&world);
+        assert_string_not_equal(world.address, before);
+        assert_in_range(world.now.ms - began, 200, 410); /* and no backoff that grows: it has waited already */
+    }
+}
+
+static void a_node_that_learns_of_a_leader_is_believed_at_once(void **state)
+{
+    (void)state;
+    static struct world_done done;
+    struct proto_event event = {
+        .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 9, .leader_address = world_text("n9:9")};
+    begin_acquire(&done);
     world_await_connect(&world);
-    assert_string_not_equal(world.address, first);
+    world_accept(&world, 1, 0, "");
+    world_pass(&world, 50);
+    uint64_t told = world.now.ms;
+    world_event(&world, &event);
+    world_await_connect(&world);
+    assert_string_equal(world.address, "n9:9");
+    assert_int_equal(world.now.ms, told);
+}
+
+static void a_node_that_comes_to_lead_is_asked_where_it_is(void **state)
+{
+    (void)state;
+    static struct world_done done;
+    struct proto_event event = {
+        .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 2, .leader_address = world_text("n2:2")};
+    begin_acquire(&done);
+    world_await_connect(&world);
+    world_accept(&world, 2, 0, "");
+    world_expect_none(&world);
+    world_event(&world, &event);
+    (void)world_expect(&world, PROTO_SESSION_OPEN);
+    assert_int_equal(world.closes, 0);
+    world_event(&world, &event); /* and what is no news changes nothing */
+    assert_int_equal(world.closes, 0);
+    world_expect_none(&world);
+}
+
+/* Its leader is the one that was just lost: it will notice, too. */
+static void a_hint_to_an_address_that_has_just_failed_is_waited_over(void **state)
+{
+    (void)state;
+    static struct world_done done;
+    world_open_session(&world);
+    char lost[sizeof(world.address)];
+    memcpy(lost, world.address, sizeof(lost));
+    begin_acquire(&done);
+    world_cut(&world);
+    world_await_connect(&world);
+    assert_string_not_equal(world.address, lost);
+    world_accept(&world, 2, 1, lost);
+    unsigned connection = world.connection;
+    world_pass(&world, 100);
+    assert_int_equal(world.connection, connection);
+    struct proto_event event = {
+        .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 3, .leader_address = world_text("n9:9")};
+    world_event(&world, &event);
+    world_await_connect(&world);
+    assert_string_equal(world.address, "n9:9");
+}
+
+static void an_address_that_has_just_failed_is_passed_over(void **state)
+{
+    (void)state;
+    static struct world_done done;
+    char failed[sizeof(world.address)];
+    begin_acquire(&done);
+    world_await_connect(&world);
+    memcpy(failed, world.address, sizeof(failed));
+    world_refuse(&world);
+    uint64_t until = world.now.ms + 1000;
+    for (world_await_connect(&world); world.now.ms < until; world_await_connect(&world)) {
+        assert_string_not_equal(world.address, failed);
+        world_accept(&world, 2, 0, "");
+    }
+}
+
+static void endpoints_that_refuse_are_tried_in_turn_with_backoff(void **state)
+{
+    (void)state;
+    static struct world_done done;
+    begin_acquire(&done);
+    world_await_connect(&world);
+    uint64_t began = world.now.ms;
     for (int i = 0; i < 20; i++) {
         world_refuse(&world);
         world_await_connect(&world);
@@ -269,6 +356,24 @@ static void a_stale_query_is_asked_of_any_node(void **state)
     assert_int_equal(done.number, 77);
 }
 
+static void a_node_that_answers_stale_queries_is_not_left_for_the_leader(void **state)
+{
+    (void)state;
+    static struct world_done done = {0};
+    struct proto_request query = {.kind = PROTO_LOCK_GET, .stale = true, .body.lock_get.key = world_text("k")};
+    struct proto_event event = {
+        .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 3, .leader_address = world_text("n3:3")};
+    (void)lsc_ask(world.core, world.now, &query, &done, world_done);
+    world_await_connect(&world);
+    world_accept(&world, 2, 1, "n1:1");
+    const struct world_request *get = world_expect(&world, PROTO_LOCK_GET);
+    world_event(&world, &event);
+    assert_int_equal(world.closes, 0);
+    struct proto_reply reply = {.kind = PROTO_LOCK_GET, .id = get->request.id, .applied_index = 77};
+    world_reply(&world, &reply);
+    assert_int_equal(done.result, LOCKSTEP_OK);
+}
+
 static void a_query_of_the_leader_needs_no_session(void **state)
 {
     (void)state;
@@ -291,7 +396,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(nothing_is_connected_before_something_is_asked),
         RULE(a_hint_in_the_greeting_is_followed_at_once),
-        RULE(a_node_that_knows_no_leader_is_left_for_the_next_with_backoff),
+        RULE(a_node_that_knows_no_leader_is_left_for_the_next_after_a_while),
+        RULE(a_node_that_learns_of_a_leader_is_believed_at_once),
+        RULE(a_node_that_comes_to_lead_is_asked_where_it_is),
+        RULE(a_hint_to_an_address_that_has_just_failed_is_waited_over),
+        RULE(an_address_that_has_just_failed_is_passed_over),
+        RULE(endpoints_that_refuse_are_tried_in_turn_with_backoff),
         RULE(every_endpoint_is_tried),
         RULE(hints_in_circles_are_followed_with_backoff),
         RULE(an_endpoint_that_does_not_answer_is_left_after_the_connect_timeout),
@@ -304,6 +414,7 @@ int main(void)
         RULE(a_silent_connection_is_given_up_well_before_a_third_of_the_ttl),
         RULE(an_answered_ping_keeps_a_long_wait_connected),
         RULE(a_stale_query_is_asked_of_any_node),
+        RULE(a_node_that_answers_stale_queries_is_not_left_for_the_leader),
         RULE(a_query_of_the_leader_needs_no_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

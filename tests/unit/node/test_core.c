@@ -152,8 +152,26 @@ static void clients_hear_again_once_the_new_leader_is_known(void **state)
     struct proto_event moved = harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED);
     assert_int_equal(moved.leader_id, 3);
     assert_memory_equal(moved.leader_address.data, "10.0.0.3:7400", 13);
-    harness_follow(h, 2);
+    harness_follow(h, 3);
     harness_expect_nothing(h, c);
+}
+
+/* They wait here to hear of it. */
+static void who_is_connected_to_a_follower_hears_who_leads(void **state)
+{
+    struct harness *h = *state;
+    uint64_t c = harness_connect(h);
+    harness_follow(h, 2);
+    assert_int_equal(harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED).leader_id, 2);
+    harness_follow(h, 0);
+    harness_expect_nothing(h, c);
+    harness_follow(h, 3);
+    assert_int_equal(harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED).leader_id, 3);
+    harness_follow(h, 0);
+    core_replica_changed(h->core, h->now, REPLICA_LEADER, 9, 1, false);
+    harness_expect_nothing(h, c);
+    core_replica_changed(h->core, h->now, REPLICA_LEADER, 9, 1, true);
+    assert_int_equal(harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED).leader_id, 1);
 }
 
 static void a_leader_that_does_not_serve_yet_takes_nothing(void **state)
@@ -163,7 +181,7 @@ static void a_leader_that_does_not_serve_yet_takes_nothing(void **state)
     core_replica_changed(h->core, h->now, REPLICA_LEADER, 1, 1, false);
     struct proto_request open = harness_open(1, 3, 10000);
     harness_send(h, c, &open);
-    (void)harness_expect(h, c, 3, PROTO_STATUS_NOT_LEADER);
+    assert_int_equal(harness_expect(h, c, 3, PROTO_STATUS_NOT_LEADER).body.refusal.leader_id, 0);
 }
 
 static void answers_for_a_closed_connection_are_dropped(void **state)
@@ -453,6 +471,7 @@ int main(void)
         CORE_TEST(lost_leadership_answers_every_request_once_and_says_where_to_go),
         CORE_TEST(an_entry_of_another_term_at_our_index_is_not_ours),
         CORE_TEST(clients_hear_again_once_the_new_leader_is_known),
+        CORE_TEST(who_is_connected_to_a_follower_hears_who_leads),
         CORE_TEST(a_leader_that_does_not_serve_yet_takes_nothing),
         CORE_TEST(answers_for_a_closed_connection_are_dropped),
         CORE_TEST(a_connection_that_takes_no_more_bytes_is_sent_nothing),

@@ -103,6 +103,8 @@ static void a_wait_survives_a_failover_and_is_attached_again(void **state)
     (void)harness_expect_event(f->h, f->waiter_connection, PROTO_EVENT_LEADER_MOVED);
     (void)harness_expect_event(f->h, f->holder_connection, PROTO_EVENT_LEADER_MOVED);
     harness_lead(f->h);
+    (void)harness_expect_event(f->h, f->waiter_connection, PROTO_EVENT_LEADER_MOVED);
+    (void)harness_expect_event(f->h, f->holder_connection, PROTO_EVENT_LEADER_MOVED);
     wait_for(f, f->waiter_connection, 7, PROTO_WAIT_FOREVER);
     harness_expect_nothing(f->h, f->waiter_connection);
     release(f, 2);

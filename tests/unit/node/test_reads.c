@@ -184,6 +184,7 @@ static void only_the_leader_hands_leadership_over(void **state)
     harness_turn(h, 0);
     (void)harness_expect(h, c, 1, PROTO_STATUS_NOT_LEADER);
     harness_lead(h);
+    assert_int_equal(harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED).leader_id, 1);
     transfer.id = 2;
     harness_send(h, c, &transfer);
     harness_turn(h, 0);
