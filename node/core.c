@@ -300,6 +300,15 @@ static struct local_time clock_deadline(const struct core *core)
     return cluster_clock_reaches(clock, core->next_due_ms);
 }
 
+static struct local_time earliest(const struct local_time *times, size_t count)
+{
+    struct local_time first = LOCAL_TIME_NEVER;
+    for (size_t i = 0; i < count; i++) {
+        first = times[i].ms < first.ms ? times[i] : first;
+    }
+    return first;
+}
+
 struct local_time core_deadline(const struct core *core)
 {
     if (core->dirty || core->reads.now.count > 0) {
@@ -311,13 +320,20 @@ struct local_time core_deadline(const struct core *core)
         clock_deadline(core),
         leave_deadline(core),
     };
-    struct local_time first = LOCAL_TIME_NEVER;
-    for (size_t i = 0; i < sizeof(deadlines) / sizeof(deadlines[0]); i++) {
-        if (deadlines[i].ms < first.ms) {
-            first = deadlines[i];
-        }
-    }
-    return first;
+    return earliest(deadlines, sizeof deadlines / sizeof deadlines[0]);
+}
+
+struct local_time core_due(const struct core *core)
+{
+    const struct local_time deadlines[] = {
+        core_connections_deadline(core),
+        proposer_deadline(core),
+        leave_deadline(core),
+        /* Both as they are now: entries were applied since the last turn, or may set a deadline yet. */
+        cluster_clock_reaches(&core->clock, fsm_next_due(core->fsm).ms),
+        cluster_clock_reaches(&core->clock, proposer_clock_limit(core)),
+    };
+    return earliest(deadlines, sizeof deadlines / sizeof deadlines[0]);
 }
 
 void core_counts(const struct core *core, struct core_counts *ret_counts)

@@ -104,6 +104,9 @@ void core_bad_frame(struct core *core, struct local_time now, uint64_t connectio
  * renewal has arrived (C4). The core counts time in which no turn was made up to clock_step_ms_max only. */
 void core_turn(struct core *core, struct local_time now);
 struct local_time core_deadline(const struct core *core);
+/* Before this time, a turn decides nothing for want of input (a lease that was not renewed, a hello that did not come):
+ * no need to look once more at the sockets, whatever work there is. */
+struct local_time core_due(const struct core *core);
 
 /* Begin to leave (SIGTERM): refuse new requests with NOT_LEADER/UNAVAILABLE and a hint, tell clients leader.moved, hand
  * leadership over once what is in flight is answered (or has taken half a second). core_drained() is true once nothing

@@ -34,11 +34,18 @@ static struct local_time earlier(struct local_time a, struct local_time b)
     return a.ms < b.ms ? a : b;
 }
 
-static struct local_time deadline(const struct loop *loop)
+/* When time alone asks for a turn. */
+static struct local_time due(const struct loop *loop)
 {
-    struct local_time first = earlier(core_deadline(loop->parts.core), replica_deadline(loop->parts.replica));
+    struct local_time first = earlier(core_due(loop->parts.core), replica_deadline(loop->parts.replica));
     first = earlier(first, connections_deadline(loop->parts.connections));
     return earlier(first, loop->node_deadline);
+}
+
+/* When the next turn is to be, also because of work that is left. */
+static struct local_time deadline(const struct loop *loop)
+{
+    return earlier(due(loop), core_deadline(loop->parts.core));
 }
 
 static void turn(struct loop *loop, struct local_time now)
@@ -50,7 +57,9 @@ static void turn(struct loop *loop, struct local_time now)
     replica_tick(parts->replica, now);
     /* Everything that was received: admission, reads, proposals, expiry last (C4). */
     core_turn(parts->core, now);
-    /* After the core's proposals: one write of the log for all of them. */
+    /* The followers' work on the proposals begins before our own: it has further to go. */
+    peer_link_flush(parts->link);
+    /* One write of the log for all proposals. */
     replica_flush(parts->replica);
     /* The node's own: may close connections, and so before the write. */
     loop->node_deadline = parts->node_turn(parts->ctx, now);
@@ -86,13 +95,12 @@ static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
     uv_update_time(loop->uv);
-    if (!loop->held && deadline(loop).ms <= uv_now(loop->uv)) {
+    if (!loop->held && due(loop).ms <= uv_now(loop->uv)) {
         hold(loop);
         return;
     }
-    struct local_time now = loop_now(loop);
+    turn(loop, loop_now(loop)); /* T2: whoever asks during it is told the same */
     loop->held = false;
-    turn(loop, now);
     uv_update_time(loop->uv);
     struct local_time next = deadline(loop);
     if (next.ms <= uv_now(loop->uv)) {

@@ -6,6 +6,7 @@
 
 #include "node/connection.h"
 #include "node/core.h"
+#include "node/replica/peer.h"
 #include "node/replica/replica.h"
 #include "node/time.h"
 
@@ -16,6 +17,7 @@ struct loop_parts {
     struct core *core;
     struct replica *replica;
     struct connections *connections;
+    struct link *link; /* to the other nodes */
     /* The end of each turn; what the node itself does with time (shutdown). Returns when it wants to be called next. */
     struct local_time (*node_turn)(void *ctx, struct local_time now);
     void *ctx;

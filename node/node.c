@@ -307,6 +307,7 @@ static void serve(struct node *node)
         .core = node->core,
         .replica = node->replica,
         .connections = node->connections,
+        .link = node->link,
         .node_turn = node_turn,
         .ctx = node,
     };

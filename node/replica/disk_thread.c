@@ -1,5 +1,6 @@
 /* Workers: one thread per lane, which runs the lane's jobs in order and hands them back to the loop by one uv_async.
- * Owns the queues; knows nothing of files. A job is touched by one side at a time, and passes under the mutex. */
+ * Owns the queues; knows nothing of files. A job is touched by one side at a time, and passes under the mutex. Who is woken
+ * wants the mutex first thing, so that it is given back before the wake-up. */
 #include "node/replica/disk_internal.h"
 
 #include <signal.h>
@@ -55,7 +56,9 @@ static void *run_lane(void *arg)
         job->work(job);
         lock(threads);
         push(&threads->finished, job);
+        unlock(threads);
         (void)uv_async_send(&threads->async);
+        lock(threads);
     }
     unlock(threads);
     return NULL;
@@ -116,8 +119,8 @@ void disk_threads_submit(struct disk_threads *threads, unsigned lane, struct dis
     LOCKSTEP_ASSERT(lane < DISK_LANES);
     lock(threads);
     push(&threads->lanes[lane].queue, job);
-    (void)pthread_cond_signal(&threads->lanes[lane].wake);
     unlock(threads);
+    (void)pthread_cond_signal(&threads->lanes[lane].wake);
 }
 
 static void on_closed(uv_handle_t *handle)

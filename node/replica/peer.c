@@ -189,16 +189,22 @@ static const struct link_ops peer_link_ops = {
 
 /* ---- open and close ---- */
 
-/* Right before the loop waits: everything that the turn queued goes out in as few writes as possible. */
-static void link_turn(uv_prepare_t *prepare)
+void peer_link_flush(struct link *seam)
 {
-    struct peer_link *link = prepare->data;
+    struct peer_link *link = (struct peer_link *)seam;
     struct peer_out *next;
-    (void)uv_idle_stop(&link->idle);
     for (struct peer_out *out = link->outs; out != NULL; out = next) {
         next = out->next;
         peer_out_turn(out);
     }
+}
+
+/* Right before the loop waits: everything that the turn queued goes out in as few writes as possible. */
+static void link_turn(uv_prepare_t *prepare)
+{
+    struct peer_link *link = prepare->data;
+    (void)uv_idle_stop(&link->idle);
+    peer_link_flush(&link->link);
 }
 
 void peer_link_free_if_empty(struct peer_link *link)

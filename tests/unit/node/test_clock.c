@@ -320,6 +320,59 @@ static void a_long_commit_keeps_one_expiry_under_way(void **state)
     assert_true(core_deadline(h->core).ms > h->now.ms);
 }
 
+static void a_request_is_not_due_but_a_lease_is(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    uint64_t deadline_ms = fsm_time(h->core->fsm).ms + 1000;
+    harness_turn(h, 0);
+    while (h->core->clock.time.ms < deadline_ms - 10) {
+        harness_turn(h, 1);
+    }
+    struct proto_request acquire = harness_acquire(1, session, 1, "key", 0);
+    harness_send(h, c, &acquire);
+    assert_int_equal(core_deadline(h->core).ms, h->now.ms); /* work */
+    assert_true(core_due(h->core).ms > h->now.ms);
+    assert_true(core_due(h->core).ms <= h->now.ms + 10);
+    h->now.ms += 10;
+    assert_true(core_due(h->core).ms <= h->now.ms);
+}
+
+static void what_an_old_entry_may_set_is_due(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 10000);
+    struct proto_request acquire = harness_acquire(1, session, 1, "key", 0);
+    harness_send(h, c, &acquire);
+    harness_turn(h, 0); /* it is under way, with whatever deadline, and stays so */
+    for (unsigned i = 0; i < PROTO_TTL_MS_MIN + 10; i++) {
+        harness_turn(h, 1);
+    }
+    assert_true(core_due(h->core).ms <= h->now.ms + 1);
+}
+
+static void what_was_applied_since_the_last_turn_is_due(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 10000);
+    struct proto_request acquire = harness_acquire(1, session, 1, "key", 0);
+    acquire.body.lock_acquire.ttl_ms = PROTO_TTL_MS_MIN;
+    harness_send(h, c, &acquire);
+    harness_turn(h, 0);
+    for (unsigned i = 0; i < PROTO_TTL_MS_MIN - 5; i++) {
+        harness_turn(h, 1);
+    }
+    harness_commit(h); /* five milliseconds are left of it */
+    assert_true(core_due(h->core).ms > h->now.ms);
+    assert_true(core_due(h->core).ms <= h->now.ms + 6);
+}
+
 static void thousands_that_are_due_at_once_go_in_portions(void **state)
 {
     struct harness *h = *state;
@@ -385,6 +438,9 @@ int main(void)
         CORE_TEST(a_stopped_process_expires_nobody_who_renewed),
         CORE_TEST(a_busy_node_still_expires_the_dead),
         CORE_TEST(a_long_commit_keeps_one_expiry_under_way),
+        CORE_TEST(a_request_is_not_due_but_a_lease_is),
+        CORE_TEST(what_an_old_entry_may_set_is_due),
+        CORE_TEST(what_was_applied_since_the_last_turn_is_due),
         CORE_TEST(thousands_that_are_due_at_once_go_in_portions),
         CORE_TEST(time_without_a_leader_is_not_counted),
     };
