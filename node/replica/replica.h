@@ -62,10 +62,14 @@ struct replica_machine {
     void (*snapshot_begin)(void *ctx);
     bool (*snapshot_next)(void *ctx, struct proto_buffer *out, size_t bytes_target); /* true while there is more */
     void (*snapshot_end)(void *ctx);
-    /* Replace the state. finish returns false if the bytes are no whole, valid image: then the old state stands. */
+    /* Replace the state. feed takes bytes, and finish does what is left of the work with them; it returns false if they are
+     * no whole, valid image: then the old state stands. */
     void (*restore_begin)(void *ctx);
     bool (*restore_feed)(void *ctx, const void *data, size_t size, char *message, size_t message_size);
     bool (*restore_finish)(void *ctx, uint64_t index, char *message, size_t message_size);
+    /* A bounded part of that work, so that the loop never waits long: with what was fed so far, with what comes when nothing
+     * follows any more (`at_end`), and after finish with the end of the state that was replaced. True while there is more. */
+    bool (*restore_step)(void *ctx, bool at_end);
 };
 
 enum replica_role { REPLICA_FOLLOWER, REPLICA_CANDIDATE, REPLICA_LEADER };

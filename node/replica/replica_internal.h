@@ -156,6 +156,8 @@ struct replica_incoming {
     struct raft_snapshot_metadata metadata;
     struct snapshot_reader *reader;
     bool log_is_reset;
+    bool working; /* the machine has something to do with what it was fed */
+    bool at_end;  /* it was fed all of it */
     bool restored;
 };
 
@@ -220,6 +222,7 @@ struct replica {
     struct replica_reads reads;
     struct replica_take take;
     struct replica_incoming incoming;
+    bool retiring; /* the machine has still to get rid of the state that an installation replaced */
     uint64_t stream_last;
 };
 

@@ -255,28 +255,6 @@ void replica_incoming_end(struct replica *replica, struct replica_peer *peer, ui
     snapshot_writer_finish(incoming->writer, incoming->info->body_digest, incoming_whole, replica);
 }
 
-void replica_incoming_tick(struct replica *replica)
-{
-    struct replica_incoming *incoming = &replica->incoming;
-    if (incoming->phase != INCOMING_TAKING && incoming->failed == 0) {
-        return;
-    }
-    if (incoming->failed != 0) {
-        incoming_refuse(replica, "no space");
-    } else if (replica->now_ms >= incoming->moved_ms + REPLICA_STREAM_IDLE_MS) {
-        incoming_refuse(replica, "the leader is silent");
-    } else {
-        incoming_ack(replica);
-    }
-}
-
-uint64_t replica_incoming_deadline(const struct replica *replica)
-{
-    const struct replica_incoming *incoming = &replica->incoming;
-    bool unacked = incoming->phase == INCOMING_TAKING && incoming->acked < incoming->received;
-    return unacked || incoming->failed != 0 ? replica->now_ms + 1 : UINT64_MAX;
-}
-
 /* ---- in place ---- */
 
 static void install_done(struct replica *replica)
@@ -305,6 +283,14 @@ static void install_done(struct replica *replica)
     replica_pump(replica);
 }
 
+static void check_restore(struct replica *replica, bool fine, const char *why)
+{
+    if (!fine) {
+        replica_fatal(replica, "the snapshot at entry %llu is whole but can not be restored: %s",
+                      replica->incoming.metadata.index, why);
+    }
+}
+
 static void install_chunk(void *ctx, const void *data, size_t size, int error)
 {
     struct replica *replica = ctx;
@@ -313,18 +299,36 @@ static void install_chunk(void *ctx, const void *data, size_t size, int error)
     if (error < 0) {
         replica_fatal(replica, "cannot read the installed snapshot: %s", strerror(-error));
     }
-    bool fine = size > 0 ? replica->machine.restore_feed(replica->machine.ctx, data, size, why, sizeof why)
-                         : replica->machine.restore_finish(replica->machine.ctx, incoming->metadata.index, why, sizeof why);
-    if (!fine) {
-        replica_fatal(replica, "the snapshot at entry %llu is whole but can not be restored: %s",
-                      incoming->metadata.index, why);
-    }
     if (size > 0) {
+        check_restore(replica, replica->machine.restore_feed(replica->machine.ctx, data, size, why, sizeof why), why);
+    }
+    incoming->at_end = size == 0;
+    incoming->working = true;
+}
+
+/* One step of the machine per turn of the loop: a chunk of a large state is ten times what a turn may take. */
+static void install_tick(struct replica *replica)
+{
+    struct replica_incoming *incoming = &replica->incoming;
+    char why[256] = "";
+    if (!incoming->working || replica->machine.restore_step(replica->machine.ctx, incoming->at_end)) {
+        return;
+    }
+    incoming->working = false;
+    if (!incoming->at_end) {
         snapshot_reader_next(incoming->reader, install_chunk, replica);
         return;
     }
+    uint64_t index = incoming->metadata.index;
+    check_restore(replica, replica->machine.restore_finish(replica->machine.ctx, index, why, sizeof why), why);
     incoming->restored = true;
+    replica->retiring = true;
     install_done(replica);
+}
+
+static void retire_tick(struct replica *replica)
+{
+    replica->retiring = replica->retiring && replica->machine.restore_step(replica->machine.ctx, true);
 }
 
 static void install_log_reset(void *ctx)
@@ -351,4 +355,37 @@ void replica_install(struct replica *replica, const struct raft_update *update)
     log_reset(replica->log, incoming->metadata.index, incoming->metadata.term, install_log_reset, replica);
     replica->machine.restore_begin(replica->machine.ctx);
     snapshot_reader_next(incoming->reader, install_chunk, replica);
+}
+
+/* ---- time ---- */
+
+void replica_incoming_tick(struct replica *replica)
+{
+    struct replica_incoming *incoming = &replica->incoming;
+    if (incoming->phase == INCOMING_RESTORING) {
+        install_tick(replica);
+        return;
+    }
+    retire_tick(replica);
+    if (incoming->phase != INCOMING_TAKING && incoming->failed == 0) {
+        return;
+    }
+    if (incoming->failed != 0) {
+        incoming_refuse(replica, "no space");
+    } else if (replica->now_ms >= incoming->moved_ms + REPLICA_STREAM_IDLE_MS) {
+        incoming_refuse(replica, "the leader is silent");
+    } else {
+        incoming_ack(replica);
+    }
+}
+
+uint64_t replica_incoming_deadline(const struct replica *replica)
+{
+    const struct replica_incoming *incoming = &replica->incoming;
+    bool working = incoming->phase == INCOMING_RESTORING ? incoming->working : replica->retiring;
+    if (working) {
+        return replica->now_ms;
+    }
+    bool unacked = incoming->phase == INCOMING_TAKING && incoming->acked < incoming->received;
+    return unacked || incoming->failed != 0 ? replica->now_ms + 1 : UINT64_MAX;
 }

@@ -247,7 +247,10 @@ static bool feed_machine(void *ctx, const void *data, size_t size)
 {
     struct replica *replica = ctx;
     char message[256];
-    return replica->machine.restore_feed(replica->machine.ctx, data, size, message, sizeof message);
+    bool fine = replica->machine.restore_feed(replica->machine.ctx, data, size, message, sizeof message);
+    while (fine && replica->machine.restore_step(replica->machine.ctx, false)) {
+    }
+    return fine;
 }
 
 static bool restore_machine(struct replica *replica, struct failure *failure)
@@ -263,6 +266,8 @@ static bool restore_machine(struct replica *replica, struct failure *failure)
     char why[256] = "";
     if (!replica->machine.restore_finish(replica->machine.ctx, newest->index, why, sizeof why)) {
         return fail(failure, "the snapshot at entry %" PRIu64 " is whole but can not be restored: %s", newest->index, why);
+    }
+    while (replica->machine.restore_step(replica->machine.ctx, true)) {
     }
     replica->commit_index = replica->applied_index = replica->applied_told = newest->index;
     replica->applied_term = newest->term;

@@ -99,6 +99,12 @@ static bool machine_restore_finish(void *ctx, uint64_t index, char *message, siz
     return true;
 }
 
+static bool machine_restore_step(void *ctx, bool at_end)
+{
+    struct sim_node *node = ctx;
+    return node->inner.restore_step(node->inner.ctx, at_end);
+}
+
 static struct replica_machine machine_of(struct sim_node *node)
 {
     node->inner = core_machine(node->core);
@@ -111,6 +117,7 @@ static struct replica_machine machine_of(struct sim_node *node)
         machine_restore_begin,
         machine_restore_feed,
         machine_restore_finish,
+        machine_restore_step,
     };
 }
 

@@ -55,7 +55,7 @@ struct cluster_node {
     uint64_t image_at;
     uint64_t restore_at;
     uint8_t restore_head[24];
-    unsigned snapshots_taken, snapshots_restored;
+    unsigned snapshots_taken, snapshots_restored, restore_steps;
     struct cluster_pending pending[CLUSTER_PENDING_MAX];
     unsigned pending_count;
     struct cluster_read reads[CLUSTER_PENDING_MAX];
