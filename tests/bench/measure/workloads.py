@@ -15,7 +15,6 @@ from measure.state import w4m, w9, w10, w11
 
 PEER = "lockstep"
 WARM_UP_CLIENTS, WARM_UP_S = 64, 3
-EXTRA_TRIES = 2 # of a point that something else disturbed
 KILL_AFTER_S = 2
 FAILOVER_CLIENTS, HOLD_CLIENTS, MIXED_CLIENTS = 64, 64, 64
 HOLD_LIMIT_S = 60
@@ -32,7 +31,7 @@ def named(record, workload, mode, clients):
 
 def undisturbed(cluster, arguments, workload, mode, clients, **options):
     """Records of one point: the first that nothing disturbed ends the tries."""
-    for left in reversed(range(1 + EXTRA_TRIES)):
+    for left in reversed(range(arguments.tries)):
         record = named(measure(cluster, arguments, workload, clients, **options), workload, mode, clients)
         yield record
         if not disturbed(record):
