@@ -138,6 +138,7 @@ struct replica_take {
     struct proto_buffer buffer;
     int failed; /* error of the writer, < 0, to be cleaned up at the next tick */
     uint64_t retry_ms;
+    uint64_t slice_ms; /* when the last slice was written */
 };
 
 enum incoming_phase { INCOMING_NONE, INCOMING_TAKING, INCOMING_FINISHING, INCOMING_RESTORING };

@@ -100,13 +100,16 @@ static void take_done(void *ctx, bool ok)
     replica_take_tick(replica);
 }
 
-/* A slice or two of the image per call, none while the disk is behind. */
+/* A slice of the image, at most one a millisecond, none while the disk is behind: a turn of the loop is little longer for
+ * it, and most of the time is left to the requests, of which there are turns enough to write it in one go. */
 static void take_write(struct replica *replica)
 {
     struct replica_take *take = &replica->take;
-    if (snapshot_writer_backlog(take->writer) > REPLICA_SNAPSHOT_BACKLOG_BYTES) {
+    if (take->slice_ms == replica->now_ms ||
+        snapshot_writer_backlog(take->writer) > REPLICA_SNAPSHOT_BACKLOG_BYTES) {
         return;
     }
+    take->slice_ms = replica->now_ms;
     proto_buffer_clear(&take->buffer);
     bool more =
         replica->machine.snapshot_next(replica->machine.ctx, &take->buffer, REPLICA_SNAPSHOT_SLICE_BYTES);
@@ -196,8 +199,7 @@ uint64_t replica_take_deadline(const struct replica *replica)
     case TAKE_NONE:
         return take_is_due(replica) ? replica->now_ms : UINT64_MAX;
     case TAKE_WRITING:
-        return snapshot_writer_backlog(replica->take.writer) > REPLICA_SNAPSHOT_BACKLOG_BYTES ? replica->now_ms + 1
-                                                                                             : replica->now_ms;
+        return replica->now_ms + 1;
     case TAKE_FINISHING:
         return UINT64_MAX;
     case TAKE_WHOLE:

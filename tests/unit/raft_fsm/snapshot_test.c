@@ -1,4 +1,4 @@
-/* Snapshots: an image of one moment whatever is applied meanwhile (snapshot.c, N1 .. N4), and a restore that trusts no
+/* Snapshots: an image of one moment whatever is applied meanwhile (snapshot.c, N1 .. N5), and a restore that trusts no
  * byte (restore.c, V1 .. V4). */
 #include "fixture.h"
 
@@ -167,6 +167,35 @@ static void a_restore_goes_in_steps_of_bounded_work(void **state)
     proto_buffer_done(&stream);
 }
 
+/* N5: however much the caller would take. Large values count for their bytes. */
+static void a_snapshot_goes_in_slices_of_bounded_work(void **state)
+{
+    struct fixture *f = *state;
+    struct client b = open_client(f, 'b', 100000, 0);
+    struct proto_buffer stream;
+    static uint8_t value[PROTO_VALUE_BYTES_MAX];
+    hold_many(f);
+    for (unsigned i = 0; i < 64; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "v%04u", i);
+        b.ack_floor = b.next_request_id - 1;
+        struct fsm_command command = acquire_command(&b, key, PROTO_MODE_EXCLUSIVE, 0);
+        command.body.lock_acquire.has_value = true;
+        command.body.lock_acquire.value = (struct proto_bytes){.data = value, .size = sizeof value};
+        run(f, &command);
+    }
+    proto_buffer_init(&stream, SIZE_MAX);
+    struct fsm_snapshot *snapshot = fsm_snapshot_begin(f->fsm);
+    unsigned slices = 1;
+    while (fsm_snapshot_next(snapshot, &stream, SIZE_MAX / 2)) {
+        slices++;
+    }
+    fsm_snapshot_end(snapshot);
+    unsigned work = MANY_LOCKS + 64 * (1 + PROTO_VALUE_BYTES_MAX / 256);
+    assert_in_range(slices, work / 512, work / 512 + 2);
+    proto_buffer_done(&stream);
+}
+
 static void a_restore_in_the_smallest_steps_is_the_same(void **state)
 {
     struct fixture *f = *state;
@@ -299,6 +328,7 @@ int main(void)
         TEST(the_same_state_gives_the_same_stream),
         TEST(what_changes_between_the_slices_is_written_as_it_was),
         TEST(a_restore_goes_in_steps_of_bounded_work),
+        TEST(a_snapshot_goes_in_slices_of_bounded_work),
         TEST(a_restore_in_the_smallest_steps_is_the_same),
         TEST(a_snapshot_may_be_abandoned_and_begun_again),
         TEST(an_ended_session_is_restored_with_its_unfinished_portions),

@@ -243,7 +243,10 @@ static bool turn(struct cluster *cluster)
             any = simulated_disk_run(node->disk, cluster->now_ms) || any;
         }
         if (cluster_runs(node) && replica_deadline(node->replica).ms <= cluster->now_ms) {
+            node->in_turn = true;
+            node->turn_steps = 0;
             replica_tick(node->replica, (struct local_time){cluster->now_ms});
+            node->in_turn = false;
             any = true;
         }
     }

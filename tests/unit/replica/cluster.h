@@ -56,6 +56,9 @@ struct cluster_node {
     uint64_t restore_at;
     uint8_t restore_head[24];
     unsigned snapshots_taken, snapshots_restored, restore_steps;
+    bool in_turn; /* of its loop, which must not wait long: */
+    unsigned turn_steps;  /* of a restore, so far in this turn */
+    uint64_t slice_at_ms; /* the last slice of its image */
     struct cluster_pending pending[CLUSTER_PENDING_MAX];
     unsigned pending_count;
     struct cluster_read reads[CLUSTER_PENDING_MAX];

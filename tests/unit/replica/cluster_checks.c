@@ -97,6 +97,10 @@ static void machine_snapshot_begin(void *ctx)
 static bool machine_snapshot_next(void *ctx, struct proto_buffer *out, size_t bytes_target)
 {
     struct cluster_node *node = ctx;
+    if (node->image_at > 0 && node->slice_at_ms == node->cluster->now_ms && !node->zombie) {
+        cluster_violation(node->cluster, node, "it writes two slices of an image in one millisecond");
+    }
+    node->slice_at_ms = node->cluster->now_ms;
     if (node->image_at == 0) {
         bool fine = proto_buffer_append(out, &node->image, sizeof node->image);
         LOCKSTEP_ASSERT(fine);
@@ -157,7 +161,11 @@ static bool machine_restore_finish(void *ctx, uint64_t index, char *message, siz
 /* Nothing is left to do, but that takes some turns. */
 static bool machine_restore_step(void *ctx, bool at_end)
 {
+    struct cluster_node *node = ctx;
     (void)at_end;
+    if (node->in_turn && ++node->turn_steps > 1 && !node->zombie) {
+        cluster_violation(node->cluster, node, "it takes two steps of a restore in one turn");
+    }
     return ++((struct cluster_node *)ctx)->restore_steps % 3 != 0;
 }
 
