@@ -72,9 +72,10 @@
       "All nodes of a new cluster, this one included, as id=peer address/client address, with commas between "      \
       "them. The same list on every node. It is used once, when the data directory is fresh; a cluster of one "     \
       "node has a list of one.")                                                                                    \
-    X(election_timeout, "election-timeout", "replication", DURATION, "1s", 50, CONFIG_MINUTE,                       \
-      "A follower that hears nothing for one to two times as long stands for election. Several times the longest "  \
-      "round trip and disk write.")                                                                                 \
+    X(election_timeout, "election-timeout", "replication", DURATION, "500ms", 50, CONFIG_MINUTE,                    \
+      "A follower that hears nothing for one to two times as long stands for election; at once, if the leader's "   \
+      "process has ended. Several times the longest round trip, and what a loaded machine keeps a process "         \
+      "waiting.")                                                                                                   \
     X(heartbeat, "heartbeat", "replication", DURATION, "100ms", 10, 20 * CONFIG_SECOND,                             \
       "How often a leader is heard. At most a third of election-timeout.")                                          \
     X(snapshot_after, "snapshot-after", "replication", SIZE, "64MiB", 64 * CONFIG_KIB, CONFIG_TIB,                  \

@@ -241,7 +241,7 @@ static void a_flag_wins_over_the_environment_that_over_the_file_that_over_the_de
     (void)snprintf(file_variable, sizeof(file_variable), "LOCKSTEPD_CONFIG=%s", path);
     write_file("[replication]\nelection-timeout = 2s\n");
     (void)load((const char *const[]){"--dev", NULL}, no_environment);
-    assert_int_equal(config.election_timeout, 1000);
+    assert_int_equal(config.election_timeout, 500);
     (void)load((const char *const[]){"--dev", file_flag, NULL}, no_environment);
     assert_int_equal(config.election_timeout, 2000);
     (void)load((const char *const[]){"--dev", NULL}, with_file);

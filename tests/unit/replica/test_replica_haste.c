@@ -160,6 +160,33 @@ static void a_leader_that_is_heard_is_not_gone(void **state)
     cluster_free(cluster);
 }
 
+/* What a loaded machine does: a disk that takes two thirds of an election timeout for each write, on the leader as on the
+ * others, and processes that stand still for a tenth of it. */
+static void slow_disks_and_short_stalls_depose_nobody(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        struct cluster *cluster = cluster_started(cluster_options(3, seed + i));
+        cluster_converge(cluster);
+        unsigned leader = cluster_sure_leader(cluster);
+        uint64_t term = term_of(cluster, leader);
+        for (unsigned node = 0; node < 3; node++) {
+            simulated_disk_latency(cluster->nodes[node].disk, cluster->now_ms, 50, 200);
+        }
+        cluster->load_ms = 5;
+        for (unsigned ms = 0; ms < 20000; ms += 100) {
+            unsigned node = (unsigned)simulated_random(&cluster->random, 3);
+            cluster->nodes[node].stalled_until_ms = cluster->now_ms + 30;
+            cluster_run(cluster, 100);
+        }
+        assert_int_equal(cluster_sure_leader(cluster), leader);
+        assert_int_equal(term_of(cluster, leader), term);
+        cluster->load_ms = 0;
+        cluster_converge(cluster);
+        cluster_free(cluster);
+    }
+}
+
 /* Only who led is missed, and only by who follows and may vote. */
 static void a_follower_that_dies_hastens_nobody(void **state)
 {
@@ -211,6 +238,7 @@ int main(void)
         cmocka_unit_test(nobody_stands_before_its_log_is_durable),
         cmocka_unit_test(a_wrong_hint_deposes_nobody),
         cmocka_unit_test(a_leader_that_is_heard_is_not_gone),
+        cmocka_unit_test(slow_disks_and_short_stalls_depose_nobody),
         cmocka_unit_test(a_follower_that_dies_hastens_nobody),
         cmocka_unit_test(haste_has_an_end),
     };
