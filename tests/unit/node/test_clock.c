@@ -97,18 +97,6 @@ static void it_does_not_pass_a_limit_in_the_turn_after_a_stall(void **state)
 
 /* ---- through the core ---- */
 
-static int setup(void **state)
-{
-    *state = harness_create(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    harness_destroy(*state);
-    return 0;
-}
-
 static struct fsm_entry_reader entry_of(struct harness *h, unsigned i)
 {
     struct fsm_entry_reader reader;
@@ -217,9 +205,7 @@ static void a_renewal_that_waits_for_a_slow_disk_counts(void **state)
     for (uint64_t id = 1; id <= 8; id++) {
         char key[8];
         (void)snprintf(key, sizeof(key), "k%d", (int)id);
-        struct proto_request acquire = harness_acquire(2, other, id, key, 0);
-        harness_send(h, c, &acquire);
-        harness_turn(h, 1);
+        harness_propose_lock(h, c, 2, other, id, key);
     }
     assert_int_equal(h->entries_count, 4);
     struct proto_request renew = harness_renew(1, session, 5);
@@ -251,9 +237,7 @@ static void a_renewal_before_a_deadline_that_is_under_way_counts(void **state)
     for (uint64_t id = 1; id <= 8; id++) {
         char key[8];
         (void)snprintf(key, sizeof(key), "k%d", (int)id);
-        struct proto_request acquire = harness_acquire(2, other, id, key, 0);
-        harness_send(h, c, &acquire);
-        harness_turn(h, 1);
+        harness_propose_lock(h, c, 2, other, id, key);
     }
     assert_int_equal(h->entries_count, 4);
     struct proto_request again = harness_renew(1, session, 101);
@@ -420,8 +404,6 @@ static void time_without_a_leader_is_not_counted(void **state)
     assert_false(alive(h, session));
 }
 
-#define CORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,19 +412,19 @@ int main(void)
         cmocka_unit_test(one_turn_counts_at_most_the_step),
         cmocka_unit_test(it_stands_before_a_limit_until_what_was_received_is_proposed),
         cmocka_unit_test(it_does_not_pass_a_limit_in_the_turn_after_a_stall),
-        CORE_TEST(a_session_expires_at_its_deadline_and_its_connection_hears),
-        CORE_TEST(waiting_for_a_deadline_takes_few_turns),
-        CORE_TEST(a_renewal_received_before_expiry_is_proposed_counts),
-        CORE_TEST(a_renewal_that_waits_for_a_slow_disk_counts),
-        CORE_TEST(a_renewal_before_a_deadline_that_is_under_way_counts),
-        CORE_TEST(a_stopped_process_expires_nobody_who_renewed),
-        CORE_TEST(a_busy_node_still_expires_the_dead),
-        CORE_TEST(a_long_commit_keeps_one_expiry_under_way),
-        CORE_TEST(a_request_is_not_due_but_a_lease_is),
-        CORE_TEST(what_an_old_entry_may_set_is_due),
-        CORE_TEST(what_was_applied_since_the_last_turn_is_due),
-        CORE_TEST(thousands_that_are_due_at_once_go_in_portions),
-        CORE_TEST(time_without_a_leader_is_not_counted),
+        HARNESS_TEST(a_session_expires_at_its_deadline_and_its_connection_hears),
+        HARNESS_TEST(waiting_for_a_deadline_takes_few_turns),
+        HARNESS_TEST(a_renewal_received_before_expiry_is_proposed_counts),
+        HARNESS_TEST(a_renewal_that_waits_for_a_slow_disk_counts),
+        HARNESS_TEST(a_renewal_before_a_deadline_that_is_under_way_counts),
+        HARNESS_TEST(a_stopped_process_expires_nobody_who_renewed),
+        HARNESS_TEST(a_busy_node_still_expires_the_dead),
+        HARNESS_TEST(a_long_commit_keeps_one_expiry_under_way),
+        HARNESS_TEST(a_request_is_not_due_but_a_lease_is),
+        HARNESS_TEST(what_an_old_entry_may_set_is_due),
+        HARNESS_TEST(what_was_applied_since_the_last_turn_is_due),
+        HARNESS_TEST(thousands_that_are_due_at_once_go_in_portions),
+        HARNESS_TEST(time_without_a_leader_is_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

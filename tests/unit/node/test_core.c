@@ -4,18 +4,6 @@
 
 #include "test_core_harness.h"
 
-static int setup(void **state)
-{
-    *state = harness_create(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    harness_destroy(*state);
-    return 0;
-}
-
 /* ---- C2 ---- */
 
 static void nothing_is_answered_before_its_entry_is_applied(void **state)
@@ -97,10 +85,8 @@ static void lost_leadership_answers_every_request_once_and_says_where_to_go(void
     struct proto_request wait = harness_acquire(2, waiter, 2, "k", PROTO_WAIT_FOREVER);
     harness_send(h, c, &wait);
     harness_turn(h, 1);
-    harness_commit(h); /* waits */
-    struct proto_request proposed = harness_acquire(1, holder, 3, "other", 0);
-    harness_send(h, c, &proposed);
-    harness_turn(h, 1); /* in flight */
+    harness_commit(h);                                 /* waits */
+    harness_propose_lock(h, c, 1, holder, 3, "other"); /* in flight */
     struct proto_request read = harness_get(4, "k", false);
     harness_send(h, c, &read);
     harness_turn(h, 1); /* its proof is under way */
@@ -328,9 +314,7 @@ static void leaving_finishes_what_is_in_flight_then_hands_over(void **state)
     harness_lead(h);
     uint64_t c = harness_connect(h);
     uint64_t session = harness_session(h, c, 1, 10000);
-    struct proto_request acquire = harness_acquire(1, session, 5, "k", 0);
-    harness_send(h, c, &acquire);
-    harness_turn(h, 1);
+    harness_propose_lock(h, c, 1, session, 5, "k");
     core_shutdown(h->core, h->now);
     struct proto_request late = harness_acquire(1, session, 6, "j", 0);
     harness_send(h, c, &late);
@@ -460,32 +444,30 @@ static void an_image_restores_the_state_also_while_another_is_written(void **sta
     harness_destroy(other);
 }
 
-#define CORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CORE_TEST(nothing_is_answered_before_its_entry_is_applied),
-        CORE_TEST(nothing_of_a_session_is_answered_before_its_entry_is_applied),
-        CORE_TEST(a_refused_proposal_is_made_again_and_answered_once),
-        CORE_TEST(lost_leadership_answers_every_request_once_and_says_where_to_go),
-        CORE_TEST(an_entry_of_another_term_at_our_index_is_not_ours),
-        CORE_TEST(clients_hear_again_once_the_new_leader_is_known),
-        CORE_TEST(who_is_connected_to_a_follower_hears_who_leads),
-        CORE_TEST(a_leader_that_does_not_serve_yet_takes_nothing),
-        CORE_TEST(answers_for_a_closed_connection_are_dropped),
-        CORE_TEST(a_connection_that_takes_no_more_bytes_is_sent_nothing),
-        CORE_TEST(hello_names_the_node_and_where_the_leader_is),
-        CORE_TEST(hello_refuses_another_cluster_and_unknown_versions),
-        CORE_TEST(a_first_frame_that_is_no_hello_closes_the_connection),
-        CORE_TEST(a_connection_without_hello_is_closed_in_time),
-        CORE_TEST(bad_frames_are_told_and_closed_and_logged_within_bounds),
-        CORE_TEST(leaving_finishes_what_is_in_flight_then_hands_over),
-        CORE_TEST(leaving_alone_does_not_wait_for_a_successor),
-        CORE_TEST(leaving_gives_up_when_nobody_takes_over),
-        CORE_TEST(a_waiting_acquire_does_not_hold_up_the_end),
-        CORE_TEST(an_unknown_entry_stops_the_node),
-        CORE_TEST(an_image_restores_the_state_also_while_another_is_written),
+        HARNESS_TEST(nothing_is_answered_before_its_entry_is_applied),
+        HARNESS_TEST(nothing_of_a_session_is_answered_before_its_entry_is_applied),
+        HARNESS_TEST(a_refused_proposal_is_made_again_and_answered_once),
+        HARNESS_TEST(lost_leadership_answers_every_request_once_and_says_where_to_go),
+        HARNESS_TEST(an_entry_of_another_term_at_our_index_is_not_ours),
+        HARNESS_TEST(clients_hear_again_once_the_new_leader_is_known),
+        HARNESS_TEST(who_is_connected_to_a_follower_hears_who_leads),
+        HARNESS_TEST(a_leader_that_does_not_serve_yet_takes_nothing),
+        HARNESS_TEST(answers_for_a_closed_connection_are_dropped),
+        HARNESS_TEST(a_connection_that_takes_no_more_bytes_is_sent_nothing),
+        HARNESS_TEST(hello_names_the_node_and_where_the_leader_is),
+        HARNESS_TEST(hello_refuses_another_cluster_and_unknown_versions),
+        HARNESS_TEST(a_first_frame_that_is_no_hello_closes_the_connection),
+        HARNESS_TEST(a_connection_without_hello_is_closed_in_time),
+        HARNESS_TEST(bad_frames_are_told_and_closed_and_logged_within_bounds),
+        HARNESS_TEST(leaving_finishes_what_is_in_flight_then_hands_over),
+        HARNESS_TEST(leaving_alone_does_not_wait_for_a_successor),
+        HARNESS_TEST(leaving_gives_up_when_nobody_takes_over),
+        HARNESS_TEST(a_waiting_acquire_does_not_hold_up_the_end),
+        HARNESS_TEST(an_unknown_entry_stops_the_node),
+        HARNESS_TEST(an_image_restores_the_state_also_while_another_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,12 +5,6 @@
 
 enum { SAMPLE_ENTRIES_MIN = 1024, SAMPLE_BYTES_PER_ENTRY = 64, LARGE_BYTES = 64 * 1024 * 1024 };
 
-static int setup(void **state)
-{
-    *state = harness_create(NULL);
-    return 0;
-}
-
 /* What a test added to the state's memory, so that it seems larger. */
 static uint64_t extra_bytes;
 
@@ -25,8 +19,7 @@ static int teardown(void **state)
     struct harness *h = *state;
     h->core->fsm->bytes -= extra_bytes;
     extra_bytes = 0;
-    harness_destroy(*state);
-    return 0;
+    return harness_teardown(state);
 }
 
 /* Apply entries without commands up to `index`. @return after which of them the node ended, 0 if after none. */
@@ -57,9 +50,7 @@ static void a_broken_state_ends_the_node_before_anyone_is_answered(void **state)
     harness_lead(h);
     uint64_t c = harness_connect(h);
     uint64_t session = harness_session(h, c, 1, 10000);
-    struct proto_request acquire = harness_acquire(1, session, 5, "k", 0);
-    harness_send(h, c, &acquire);
-    harness_turn(h, 1);
+    harness_propose_lock(h, c, 1, session, 5, "k");
     h->core->fsm->grants_count++;
     harness_commit(h);
     assert_int_equal(h->fatals, 1);
@@ -126,7 +117,7 @@ static void a_large_state_is_not_sampled(void **state)
     assert_int_equal(apply_to(h, (uint64_t)LARGE_BYTES / SAMPLE_BYTES_PER_ENTRY + SAMPLE_ENTRIES_MIN), 0);
 }
 
-#define CHECK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CHECK_TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, teardown)
 
 int main(void)
 {

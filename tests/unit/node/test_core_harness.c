@@ -144,6 +144,18 @@ void harness_destroy(struct harness *h)
     free(h);
 }
 
+int harness_setup(void **state)
+{
+    *state = harness_create(NULL);
+    return 0;
+}
+
+int harness_teardown(void **state)
+{
+    harness_destroy(*state);
+    return 0;
+}
+
 /* ---- leadership, time, commits ---- */
 
 void harness_lead(struct harness *h)
@@ -404,6 +416,14 @@ uint64_t harness_session(struct harness *h, uint64_t connection, uint8_t who, ui
     harness_turn(h, 0);
     harness_commit(h);
     return harness_expect(h, connection, id, PROTO_STATUS_OK).body.session.session_id;
+}
+
+void harness_propose_lock(struct harness *h, uint64_t connection, uint8_t who, uint64_t session_id,
+                          uint64_t id, const char *key)
+{
+    struct proto_request acquire = harness_acquire(who, session_id, id, key, 0);
+    harness_send(h, connection, &acquire);
+    harness_turn(h, 1);
 }
 
 uint64_t harness_lock(struct harness *h, uint64_t connection, uint8_t who, uint64_t session_id, uint64_t id,

@@ -64,6 +64,10 @@ struct harness {
 /* `options` NULL: the defaults. Time begins at 1000 ms. */
 struct harness *harness_create(const struct core_options *options);
 void harness_destroy(struct harness *h);
+/* One with the defaults for each test: it is the test's state. */
+int harness_setup(void **state);
+int harness_teardown(void **state);
+#define HARNESS_TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
 
 /* This node becomes leader of a new term and serves; or another node becomes leader. */
 void harness_lead(struct harness *h);
@@ -108,6 +112,9 @@ struct proto_request harness_get(uint64_t id, const char *key, bool stale);
 struct proto_bytes harness_text(const char *text);
 /* Opens, commits, takes the reply. @return the session. */
 uint64_t harness_session(struct harness *h, uint64_t connection, uint8_t who, uint64_t ttl_ms);
+/* Acquires, and lets a millisecond pass: the entry is in flight, not committed. */
+void harness_propose_lock(struct harness *h, uint64_t connection, uint8_t who, uint64_t session_id,
+                          uint64_t id, const char *key);
 /* Acquires, commits, takes the reply, which must be OK. @return the token. */
 uint64_t harness_lock(struct harness *h, uint64_t connection, uint8_t who, uint64_t session_id, uint64_t id,
                       const char *key);

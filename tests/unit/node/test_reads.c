@@ -3,18 +3,6 @@
 
 #include "test_core_harness.h"
 
-static int setup(void **state)
-{
-    *state = harness_create(NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    harness_destroy(*state);
-    return 0;
-}
-
 static void reads_of_a_turn_share_one_proof_and_wait_for_it(void **state)
 {
     struct harness *h = *state;
@@ -206,20 +194,18 @@ static void a_ping_is_answered_at_once_by_any_node(void **state)
     assert_int_equal(harness_expect(h, c, 5, PROTO_STATUS_OK).kind, PROTO_PING);
 }
 
-#define CORE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CORE_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
-        CORE_TEST(a_deposed_leader_answers_no_read),
-        CORE_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
-        CORE_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
-        CORE_TEST(a_flood_of_reads_is_spread_over_turns),
-        CORE_TEST(status_shows_this_nodes_view),
-        CORE_TEST(a_busy_node_shows_the_digest_at_a_fixed_index),
-        CORE_TEST(only_the_leader_hands_leadership_over),
-        CORE_TEST(a_ping_is_answered_at_once_by_any_node),
+        HARNESS_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
+        HARNESS_TEST(a_deposed_leader_answers_no_read),
+        HARNESS_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
+        HARNESS_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
+        HARNESS_TEST(a_flood_of_reads_is_spread_over_turns),
+        HARNESS_TEST(status_shows_this_nodes_view),
+        HARNESS_TEST(a_busy_node_shows_the_digest_at_a_fixed_index),
+        HARNESS_TEST(only_the_leader_hands_leadership_over),
+        HARNESS_TEST(a_ping_is_answered_at_once_by_any_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
