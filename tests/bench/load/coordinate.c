@@ -3,14 +3,16 @@
  * What it says to the runner, a line each: READY when all sessions are open, START and STOP around the measured time (the
  * runner samples the nodes at these), then the JSON object. It ends when its standard input does.
  *
- * The workers wait for the end of two pipes, go and end. If the coordinator dies, both end at once, and so do they. */
+ * The workers wait for the end of two pipes, go and end. If the coordinator dies, so do they. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,6 +87,7 @@ static bool start_workers(struct coordinator *coordinator)
             return false;
         }
         if (pid == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             close_fd(&coordinator->up[0]);
             close_fd(&coordinator->go[1]);
             close_fd(&coordinator->end[1]);

@@ -85,6 +85,8 @@ def measure(cluster, arguments, workload, clients, after_start=None, **options):
         said = errors.read()[-400:].strip()
     if not (first and last and result):
         raise Failed(f"the load generator gave no result: {said}")
+    if generator.returncode != 0:
+        raise Failed(f"the load generator ended with {generator.returncode}: {said}")
     if said:
         result["said"] = said
     return complete(result, first, last, index)

@@ -133,10 +133,48 @@ def tables(records):
     return "\n\n".join(found)
 
 
-def ratios(records):
-    """Each target beside what was measured; a line each."""
+# ---- ours and theirs ----
+
+CPU_COMPARED = ("CPU of the nodes per cycle", CPU_COLUMNS[0][2], False)
+# Workload -> what is compared: heading, value of a record, whether more is better.
+COMPARED = {
+    "w1": (("cycles/s", per_s("cycles"), True), ("p50", percentile("acquire", "p50"), False),
+           ("p99", percentile("acquire", "p99"), False), CPU_COMPARED),
+    "w2": (("hand-offs/s", per_s("handoffs"), True), ("p50", percentile("handoff", "p50"), False),
+           ("p99", percentile("handoff", "p99"), False)),
+    "w3": (("gap", lambda r: r["gap_ms"], False), ("worst client", lambda r: r["client_gap_max_ms"], False)),
+    "w4": (("locks/s", per_s("held"), True), ("leader RSS per lock", lambda r: leader_growth(r) / r["held"], False)),
+    "w5": (("leader CPU", lambda r: r["leader_cpu_s"] / r["window_s"], False),),
+}
+
+
+def ratio(ours, theirs, better):
+    """How many times better ours is, of the medians."""
+    above, below = (ours, theirs) if better else (theirs, ours)
+    return f"{above / below:.2f}x" if below > 0 else "-"
+
+
+def comparison(records):
+    """How many times better we are than each of the others, in each of its modes; "" if there are no others."""
     groups = grouped(records)
-    lines = ["Targets", "", "| workload | what | measured | target | |", "| --- | --- | --- | --- | --- |"]
-    for result in check(groups):
-        lines.append(f"| {result.workload} | {result.what} | {result.measured} | {result.target} | {result.verdict} |")
-    return "\n".join(lines)
+    lines = []
+    for (workload, peer, mode, clients), found in groups.items():
+        ours = groups.get((workload, "lockstep", "default", clients))
+        if peer == "lockstep" or not ours or workload not in COMPARED:
+            continue
+        values = [f"{what} {ratio(median(ours, value), median(found, value), better)}" for what, value, better in COMPARED[workload]]
+        lines.append(f"| {workload} | {clients} | {peer} {mode} | {'; '.join(values)} |")
+    heads = ["How many times better Lockstep is, by the medians (below 1: worse)", "",
+             "| workload | clients | than | by |", "| --- | --- | --- | --- |"]
+    return "\n".join(heads + lines) if lines else ""
+
+
+def targets(records):
+    """Each target beside what was measured; a line each; "" if there is none for what was measured."""
+    lines = [f"| {one.workload} | {one.what} | {one.measured} | {one.target} | {one.verdict} |" for one in check(grouped(records))]
+    heads = ["Targets", "", "| workload | what | measured | target | |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join(heads + lines) if lines else ""
+
+
+def whole_report(machine_line, records):
+    return "\n\n".join(part for part in (machine_line, tables(records), comparison(records), targets(records)) if part)

@@ -56,9 +56,11 @@ class Results:
         self.versions.update(found["versions"])
         self.records += found["records"]
 
-    def add(self, record):
+    def add(self, record, tell=True):
         self.records.append(record)
-        machine.log(record["workload"], record["peer"], record["mode"], f"C={record['clients']} rep={record['rep']}", brief(record))
+        if tell:
+            machine.log(record["workload"], record["peer"], record["mode"], f"C={record['clients']} rep={record['rep']}",
+                        brief(record))
         if "said" in record:
             machine.log("the load generator said:", record["said"])
         self.save()
