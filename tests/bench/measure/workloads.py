@@ -18,6 +18,9 @@ WARM_UP_CLIENTS, WARM_UP_S = 64, 3
 KILL_AFTER_S = 2
 FAILOVER_CLIENTS, HOLD_CLIENTS, MIXED_CLIENTS = 64, 64, 64
 HOLD_LIMIT_S = 60
+# Of w1 with many clients: sessions that they share, as the workers of an application would, and as etcd's clients do in its
+# benchmark's best mode.
+SHARED_CONNECTIONS, SHARED_FROM = 4, 64
 
 
 def warm_up(cluster, arguments):
@@ -57,6 +60,8 @@ def w1(arguments, _):
                 if floor:
                     record["floor"] = floor
                 yield record
+            if clients >= SHARED_FROM:
+                yield from undisturbed(cluster, arguments, "w1", "shared", clients, connections=SHARED_CONNECTIONS)
 
 
 def w2(arguments, _):
