@@ -31,6 +31,17 @@ QUICK = {"LOCKSTEPD_ELECTION_TIMEOUT": "300ms", "LOCKSTEPD_HEARTBEAT": "50ms"}
 WORKLOADS = ("w1", "w2", "w3", "w4", "w7")
 
 
+sys.path.insert(0, HERE)
+from measure.report import comparison, targets # noqa: E402  # pylint: disable=wrong-import-position
+
+
+def cycles(peer, mode, rate, p99, cpu_s):
+    """A record of w1 with 256 clients that nothing disturbed."""
+    return {"workload": "w1", "peer": peer, "mode": mode, "clients": 256, "elapsed_s": 2.0, "cycles": 2 * rate,
+            "acquire_us": {"p50": p99 / 2, "p99": p99}, "server_cpu_s": cpu_s, "load_cpu_s": 0, "machine_busy_s": cpu_s,
+            "window_s": 2.0}
+
+
 def run(*arguments):
     command = [sys.executable, "-B", os.path.join(HERE, "run"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env={**os.environ, **QUICK})
@@ -65,11 +76,28 @@ class Smoke(unittest.TestCase):
             self.assertEqual(record["errors"], 0, record.get("said"))
         self.assertEqual(record["sessions_lost"], 0, record.get("said"))
 
+    def test_targets_and_ratios(self):
+        """Medians are compared, with the best mode of the others, and in the right direction."""
+        records = [cycles("lockstep", "default", rate, 1000, 3.6) for rate in (39000, 90000, 41000)]
+        records += [cycles("zookeeper", "lean", 10250, 4000, 3), cycles("zookeeper", "recipe", 5000, 9000, 3),
+                    cycles("etcd35", "best", 7000, 4000, 3), cycles("redis", "pubsub", 20500, 2000, 3)]
+        judged = targets(records)
+        for line in ("over best ZooKeeper | 4x | at least 4x | met |", "over best etcd | 5.86x | at least 6x | NOT MET |",
+                     "over Redis | 2x | at least 1x | met |", "p99 of 256 clients over that of Redis | 0.5x | at most 1x | met |",
+                     "10,000 cycles, 256 clients | 0.439 s | at most 0.4 s | NOT MET |",
+                     "p50 of one client over ZooKeeper lean | - | at most 0.5x | not measured |"):
+            self.assertIn(line, judged)
+        compared = comparison(records)
+        self.assertIn("| w1 | 256 | redis pubsub | cycles/s 2.00x; p50 2.00x; p99 2.00x; CPU of the nodes per cycle 1.67x |", compared)
+        self.assertIn("| zookeeper recipe | cycles/s 8.20x; p50 9.00x; p99 9.00x;", compared)
+
     def test_refusals(self):
         for arguments, said in ((["--workloads", "w99"], 'there is no workload "w99"'),
                                 (["--clients", "1,x"], 'a number from 1 to 100000, not "x"'),
                                 (["--bin", "/nonexistent"], "is missing"),
                                 (["--bin", BIN, "--data-root", "/nonexistent"], "there is no directory /nonexistent"),
+                                (["--doc", "/nonexistent"], "--doc: /nonexistent: No such file"),
+                                (["--report", "/nonexistent"], "these are no records"),
                                 (["--bin", BIN, "--against", "redis", "--peers", "/nonexistent"], "--against needs")):
             result = run(*arguments)
             self.assertEqual(result.returncode, 2, result.stderr)

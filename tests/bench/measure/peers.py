@@ -50,6 +50,8 @@ def measure(arguments, workload, peer, rep):
                 found = json.load(file)
             records += found["records"]
             versions.update(found["versions"])
+    if not records:
+        raise Failed(f"{peer}'s runner has measured nothing")
     for record in records:
         record["rep"] = rep
     return records, versions
