@@ -36,7 +36,7 @@ def command_of(cluster, arguments, workload, clients, options):
     return command
 
 
-def follow(cluster, generator, workload, after_start):
+def follow(cluster, generator, workload, settle_s, after_start):
     """Read what the generator says; its result and the two samples."""
     first = last = result = before = None
     if workload == "w5":
@@ -44,7 +44,7 @@ def follow(cluster, generator, workload, after_start):
     for line in generator.stdout:
         line = line.strip()
         if line == "READY" and workload == "w4":
-            pause(SETTLE_S)
+            pause(settle_s)
             before = memories(cluster)
         elif line == "START":
             first = sample(cluster, generator)
@@ -56,7 +56,7 @@ def follow(cluster, generator, workload, after_start):
             result = json.loads(line)
             if before:
                 if workload == "w4":
-                    pause(2 * SETTLE_S)
+                    pause(2 * settle_s)
                 result["mem_before"], result["mem_after"] = before, memories(cluster)
             break
     return first, last, result
@@ -75,7 +75,7 @@ def measure(cluster, arguments, workload, clients, after_start=None, **options):
         watchdog = threading.Timer(LIMIT_S + float(options.get("seconds", arguments.seconds)), generator.kill)
         watchdog.start()
         try:
-            first, last, result = follow(cluster, generator, workload, after_start)
+            first, last, result = follow(cluster, generator, workload, min(SETTLE_S, arguments.seconds), after_start)
             generator.stdin.close()
             generator.wait(LIMIT_S)
         finally:

@@ -77,7 +77,7 @@ def failover(cluster, arguments):
     killed = {}
 
     def kill():
-        pause(KILL_AFTER_S)
+        pause(min(KILL_AFTER_S, arguments.failover_seconds / 4))
         killed["ns"] = time.monotonic_ns()
         cluster.kill(leader)
 
