@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "log_fixture.h"
+#include "node/replica/log_internal.h"
 
 /* ---- what is written when ---- */
 
@@ -366,6 +367,35 @@ static void the_next_segment_is_there_before_it_is_needed(void **state)
     log_test_tear_down(&fixture);
 }
 
+/* A write never grows a file, nor goes where no zeros were written and synced before: either would cost the file system a
+ * journal commit at its sync. Here a slice of zeros takes as long as a write, which is slow. */
+static void a_write_goes_only_where_zeros_are(void **state)
+{
+    (void)state;
+    struct fixture fixture = log_test_make();
+    fixture.options.segment_bytes = (uint64_t)1024 * 1024;
+    assert_true(log_test_open(&fixture));
+    unsigned switches = 0;
+    for (uint64_t index = 1; index <= 500; index++) {
+        const struct log_segment *current = fixture.log->current;
+        uint64_t zeroed = fixture.log->prepare.zeroed;
+        log_test_append(&fixture, index, 1, 10000);
+        log_flush(fixture.log);
+        while (fixture.durable < index) {
+            assert_true(fake_disk_run(fixture.fake, DISK_LANE_LOG)); /* or it waits for the other lane */
+        }
+        if (fixture.log->current != current) {
+            assert_int_equal(zeroed, fixture.options.segment_bytes);
+            switches++;
+        }
+        assert_int_equal(fixture.log->current->size, fixture.options.segment_bytes);
+        (void)fake_disk_run(fixture.fake, DISK_LANE_SNAPSHOT);
+    }
+    assert_in_range(switches, 4, 5);
+    fake_disk_run_all(fixture.fake);
+    log_test_tear_down(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_told_when_the_next_segment_can_not_be_had),
         cmocka_unit_test(space_that_comes_back_in_time_is_used),
         cmocka_unit_test(the_next_segment_is_there_before_it_is_needed),
+        cmocka_unit_test(a_write_goes_only_where_zeros_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
