@@ -20,7 +20,7 @@ wait_until 20 "the follower to be level" digests_agree
 applied=$("$lockstep" -o json cluster status | python3 -c 'import json,sys; print(max(n["applied_index"] for n in json.load(sys.stdin)["nodes"]))')
 local_cluster kill "$follower"
 for ((i = 0; i < 30; i++)); do
-    "$bin/bench_cycles" --endpoints "$LOCKSTEP_ENDPOINTS" --clients 64 --warmup 0 --seconds 1 >/dev/null \
+    "$bin/bench_load" --workload w1 --endpoints "$LOCKSTEP_ENDPOINTS" --clients 64 --warmup 0 --seconds 1 >/dev/null \
         || fail "locks with one node down"
     cut_behind "$applied" && break
 done
