@@ -91,7 +91,7 @@ static void swap_lists(struct link_list *list, struct link_list *other)
 /* Count, then place, as many links as there is work left. @return true when the pass is through. */
 static bool sort_pass(struct link_list *list, struct link_sort *sort, uint64_t *work)
 {
-    while (sort->at<list->count && * work> 0) {
+    while (*work > 0 && sort->at < list->count) {
         const struct link *link = link_at(list, sort->at);
         size_t *place = &sort->places[link->number >> sort->shift & 0xff];
         if (sort->counted) {
