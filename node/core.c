@@ -323,6 +323,16 @@ struct local_time core_deadline(const struct core *core)
     return earliest(deadlines, sizeof deadlines / sizeof deadlines[0]);
 }
 
+/* When an entry for the earliest deadline is due; never while one is under way: its apply comes first. */
+static struct local_time expiry_due(const struct core *core)
+{
+    uint64_t next_ms = fsm_next_due(core->fsm).ms;
+    if (next_ms <= core->clock.time.ms && proposer_tells(core, next_ms)) {
+        return LOCAL_TIME_NEVER;
+    }
+    return cluster_clock_reaches(&core->clock, next_ms);
+}
+
 struct local_time core_due(const struct core *core)
 {
     const struct local_time deadlines[] = {
@@ -330,7 +340,7 @@ struct local_time core_due(const struct core *core)
         proposer_deadline(core),
         leave_deadline(core),
         /* Both as they are now: entries were applied since the last turn, or may set a deadline yet. */
-        cluster_clock_reaches(&core->clock, fsm_next_due(core->fsm).ms),
+        expiry_due(core),
         cluster_clock_reaches(&core->clock, proposer_clock_limit(core)),
     };
     return earliest(deadlines, sizeof deadlines / sizeof deadlines[0]);

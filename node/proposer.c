@@ -66,15 +66,20 @@ static struct request *queue_take(struct proposer *proposer)
 
 /* ---- when ---- */
 
-/* The earliest deadline has passed, or something is left to free, and no entry under way tells the state machine. */
-static bool expiry_wanted(struct core *core)
+bool proposer_tells(const struct core *core, uint64_t due_ms)
 {
-    struct proposer *proposer = &core->proposer;
-    if (core->clock.time.ms < core->next_due_ms) {
+    const struct proposer *proposer = &core->proposer;
+    if (proposer->in_flight == 0) {
         return false;
     }
-    return proposer->in_flight == 0 ||
-           entry_at(proposer, proposer->in_flight - 1)->time.ms < core->next_due_ms;
+    unsigned last = (proposer->first + proposer->in_flight - 1) % proposer->size;
+    return proposer->entries[last].time.ms >= due_ms;
+}
+
+/* The earliest deadline has passed, or something is left to free, and no entry under way tells the state machine. */
+static bool expiry_wanted(const struct core *core)
+{
+    return core->clock.time.ms >= core->next_due_ms && !proposer_tells(core, core->next_due_ms);
 }
 
 static bool may_propose(const struct core *core, struct local_time now)
@@ -250,10 +255,11 @@ uint64_t proposer_clock_limit(const struct core *core)
             limit_ms = core->clock.time.ms + 1;
         }
     }
-    if (core->next_due_ms > core->clock.time.ms && core->next_due_ms < limit_ms) {
-        limit_ms = core->next_due_ms;
+    if (core->next_due_ms <= core->clock.time.ms) {
+        /* The deadlines behind it are not known before it is handled: the next millisecond may be one. */
+        return core->clock.time.ms + 1;
     }
-    return limit_ms;
+    return core->next_due_ms < limit_ms ? core->next_due_ms : limit_ms;
 }
 
 /* ---- ends ---- */

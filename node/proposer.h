@@ -61,6 +61,8 @@ void proposer_add(struct core *core, struct request *request);
 void proposer_run(struct core *core, struct local_time now);
 /* Last of all: if a deadline has passed and nothing under way says so, propose an entry that does. */
 void proposer_expire(struct core *core, struct local_time now);
+/* An entry is under way that tells the state machine of this deadline. */
+bool proposer_tells(const struct core *core, uint64_t due_ms);
 /* When a turn is needed for the queue's sake. */
 struct local_time proposer_deadline(const struct core *core);
 

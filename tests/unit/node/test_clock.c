@@ -251,6 +251,35 @@ static void a_renewal_before_a_deadline_that_is_under_way_counts(void **state)
     (void)harness_expect(h, c, 100, PROTO_STATUS_OK);
 }
 
+/* The expiry of another session is under way and takes long; behind it lies a deadline that the clock gets to meanwhile. */
+static void a_renewal_behind_an_expiry_that_is_under_way_counts(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t other = harness_session(h, c, 3, 60000);
+    uint64_t first = harness_session(h, c, 1, 1000);
+    uint64_t second = harness_session(h, c, 2, 1020);
+    uint64_t proposed = harness_counts(h).entries_proposed;
+    while (harness_counts(h).entries_proposed == proposed) {
+        harness_turn(h, 1); /* until the expiry of the first is proposed */
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        char key[8];
+        (void)snprintf(key, sizeof(key), "k%d", (int)id);
+        harness_propose_lock(h, c, 3, other, id, key);
+    }
+    struct proto_request renew = harness_renew(2, second, 100);
+    harness_send(h, c, &renew);
+    for (int i = 0; i < 50; i++) {
+        harness_turn(h, 1);
+    }
+    harness_commit(h);
+    harness_settle(h);
+    assert_false(alive(h, first));
+    assert_true(alive(h, second));
+}
+
 /* The process was stopped for a minute; what its clients sent meanwhile is read one turn later. */
 static void a_stopped_process_expires_nobody_who_renewed(void **state)
 {
@@ -322,6 +351,24 @@ static void a_request_is_not_due_but_a_lease_is(void **state)
     assert_true(core_due(h->core).ms <= h->now.ms + 10);
     h->now.ms += 10;
     assert_true(core_due(h->core).ms <= h->now.ms);
+}
+
+/* Its entry is under way: until that is applied there is nothing to do, and the loop sleeps. */
+static void an_expiry_that_is_under_way_is_not_due(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    (void)harness_session(h, c, 1, 1000);
+    uint64_t proposed = harness_counts(h).entries_proposed;
+    while (harness_counts(h).entries_proposed == proposed) {
+        harness_turn(h, 1);
+    }
+    assert_true(core_due(h->core).ms > h->now.ms);
+    assert_true(core_deadline(h->core).ms > h->now.ms);
+    harness_turn(h, 5);
+    assert_true(core_due(h->core).ms > h->now.ms);
+    assert_int_equal(harness_counts(h).entries_proposed, proposed + 1);
 }
 
 static void what_an_old_entry_may_set_is_due(void **state)
@@ -417,6 +464,8 @@ int main(void)
         HARNESS_TEST(a_renewal_received_before_expiry_is_proposed_counts),
         HARNESS_TEST(a_renewal_that_waits_for_a_slow_disk_counts),
         HARNESS_TEST(a_renewal_before_a_deadline_that_is_under_way_counts),
+        HARNESS_TEST(a_renewal_behind_an_expiry_that_is_under_way_counts),
+        HARNESS_TEST(an_expiry_that_is_under_way_is_not_due),
         HARNESS_TEST(a_stopped_process_expires_nobody_who_renewed),
         HARNESS_TEST(a_busy_node_still_expires_the_dead),
         HARNESS_TEST(a_long_commit_keeps_one_expiry_under_way),
