@@ -52,7 +52,7 @@ struct lock *fsm_lock_change(struct fsm *fsm, const struct lock *lock)
 
 void fsm_object_born(struct fsm *fsm, struct object *object, enum object_kind kind)
 {
-    *object = (struct object){.kind = (uint8_t)kind, .generation = fsm->generation};
+    *object = (struct object){.kind = kind & 3U, .generation = fsm->generation};
     if (!fsm->restoring) {
         fsm_dirty_add(fsm, object);
     }

@@ -195,7 +195,7 @@ static void fill_ready(struct fsm_snapshot *snapshot, size_t ready_target)
 struct fsm_snapshot *fsm_snapshot_begin(struct fsm *fsm)
 {
     LOCKSTEP_ASSERT(fsm->snapshot == NULL);
-    LOCKSTEP_ASSERT(fsm->generation < UINT32_MAX);
+    LOCKSTEP_ASSERT(fsm->generation < (1U << FSM_GENERATION_BITS) - 1);
     struct fsm_snapshot *snapshot = calloc(1, sizeof *snapshot);
     LOCKSTEP_ASSERT(snapshot != NULL);
     snapshot->fsm = fsm;

@@ -40,13 +40,16 @@ struct waiter;
 /* ---- what a session or a lock is for digest and snapshot ---- */
 
 enum object_kind { FSM_OBJECT_SESSION = 1, FSM_OBJECT_LOCK = 2 }; /* also the first element of its image */
+enum { FSM_GENERATION_BITS = 30 }; /* one snapshot a second for 34 years */
 
 struct object {
     uint64_t hash;       /* of its image, as counted in fsm->digest_sum; 0: not counted yet */
     uint32_t dirty_slot; /* its place in fsm->dirty, counted from 1; 0: the hash is that of its image */
-    uint32_t generation; /* the snapshot that has it already, or that it is younger than */
-    uint8_t kind;        /* enum object_kind */
+    /* The snapshot that has it already, or that it is younger than. */
+    uint32_t generation : FSM_GENERATION_BITS;
+    uint32_t kind : 2; /* enum object_kind */
 };
+_Static_assert(sizeof(struct object) == 16, "each lock has one");
 
 /* ---- answers ---- */
 
@@ -250,7 +253,7 @@ struct fsm {
     bool restoring; /* no object is hashed yet: the check at the end does it (restore.c) */
 
     /* snapshot.c */
-    uint32_t generation;
+    uint32_t generation : FSM_GENERATION_BITS;
     struct fsm_snapshot *snapshot; /* the running one, or NULL */
 };
 
