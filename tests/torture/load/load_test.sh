@@ -69,6 +69,14 @@ wait_until 30 "a thousand lines" bash -c "((\$(wc -l <'$dir/history-2') > 1000))
 kill -9 "$load"
 wait "$load" 2>/dev/null
 "${check[@]}" --torn "$dir/history-2" || fail "the history of a killed load is not well formed (seed $seed)"
+# Its sessions end by themselves: until then their holds and waits are in nobody's history below.
+all_free()
+{
+    rm -f "$dir/final-2"
+    "$bin/torture_load" --final --endpoints "$LOCKSTEP_ENDPOINTS" --keys 8 --history "$dir/final-2" >/dev/null || return 1
+    (($(grep -c ':holders \[\] :waiters 0' "$dir/final-2") == 8))
+}
+wait_until 60 "what the killed load held to be free" all_free
 
 story "stopped for longer than its leases, while others want them"
 start 3 --ttl-ms 600
