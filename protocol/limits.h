@@ -41,8 +41,9 @@ enum {
     FSM_HOLDS_MAX = 1 << 20,            /* how often one grant may be entered again */
     FSM_ENTRY_BYTES_MAX = 256 * 1024,   /* one log entry of commands */
     FSM_ENTRY_COMMANDS_MAX = 4096,      /* commands in one entry */
-    FSM_EXPIRIES_PER_ENTRY = 1024,      /* deadlines handled by one entry, before its commands */
-    FSM_RELEASES_PER_ENTRY = 1024,      /* grants and waits of ended sessions freed by one entry */
+    /* The commands of the entry wait for these, on every node: a thousand would be a pause of some milliseconds. */
+    FSM_EXPIRIES_PER_ENTRY = 256,       /* deadlines handled by one entry, before its commands */
+    FSM_RELEASES_PER_ENTRY = 256,       /* grants and waits of ended sessions freed by one entry */
 };
 
 /* A wait without an end: the waiter stays until it is granted, cancelled, or its session ends. */
