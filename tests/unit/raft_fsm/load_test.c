@@ -167,7 +167,7 @@ static void many_locks_do_not_stall_an_entry(void **state)
         add_since(&portions, begin_ms);
         assert_true(grants - counts(f).grants <= FSM_RELEASES_PER_ENTRY);
     }
-    print("expiry (256 an entry)", &portions, LOCKS);
+    print("expiry (1024 an entry)", &portions, LOCKS);
     assert_true(counts(f).bytes < 8 * 1024 * 1024); /* what a crowd took is given back */
 }
 
