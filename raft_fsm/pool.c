@@ -25,9 +25,10 @@
 #define POOL_PLAIN 0
 #endif
 
-/* A little less than the alignment is asked for: with glibc's own header the next chunk then follows without a gap,
+/* Large, because glibc may map each chunk by itself, and its header before the chunk then takes a page: of 64 KiB a sixteenth.
+ * A little less than the alignment is asked for: with glibc's own header the next chunk then follows without a gap,
  * where asking for all of it would waste as much again. */
-#define CHUNK_ALIGNMENT ((size_t)64 * 1024)
+#define CHUNK_ALIGNMENT ((size_t)256 * 1024)
 #define CHUNK_BYTES     (CHUNK_ALIGNMENT - 64)
 
 struct pool_chunk {

@@ -97,7 +97,7 @@ static void a_pool_gives_back_what_it_does_not_need(void **state)
             fsm_pool_give(&pool, items[at]);
         }
     }
-    assert_true(pool.bytes <= 64 * 1024);
+    assert_true(pool.bytes <= 256 * 1024);
     fsm_pool_done(&pool);
 }
 
