@@ -111,11 +111,11 @@ static const char *read_record(struct fsm_restore *restore, const uint8_t *image
 /* The next record, if it is whole. @return false if it is not, or is broken. */
 static bool read_next_record(struct fsm_restore *restore, uint64_t *work)
 {
-    const uint8_t *at = restore->raw.data + restore->raw_taken;
     size_t left = restore->raw.size - restore->raw_taken;
     if (left < SNAPSHOT_RECORD_HEAD_BYTES) {
-        return false;
+        return false; /* before the first block there is no buffer yet */
     }
+    const uint8_t *at = restore->raw.data + restore->raw_taken;
     size_t size = snapshot_get_u32(at);
     if (size > SNAPSHOT_RECORD_BYTES_MAX) {
         restore->broken = "snapshot: a record is larger than any may be";
@@ -195,8 +195,11 @@ static size_t read_preamble(struct fsm_restore *restore, const uint8_t *at, size
 /* The next preamble or block, if it is whole. @return false if it is not, or is broken. */
 static bool read_next_block(struct fsm_restore *restore, uint64_t *work)
 {
-    const uint8_t *at = restore->in.data + restore->in_taken;
     size_t size = restore->in.size - restore->in_taken;
+    if (size == 0) {
+        return false; /* before the first bytes there is no buffer yet */
+    }
+    const uint8_t *at = restore->in.data + restore->in_taken;
     size_t taken = restore->has_preamble ? read_block(restore, at, size) : read_preamble(restore, at, size);
     restore->in_taken += taken;
     if (taken == 0) {
