@@ -27,7 +27,7 @@ for ttl in 2 4; do
     # The last renewal was sent at most a third of the ttl before the kill.
     ((after >= ttl * 1000 * 2 / 3 - 100)) || fail "granted $after ms after the kill of a holder with a ttl of $ttl s"
     ((after <= ttl * 1000 + 1000)) || fail "granted only $after ms after the kill of a holder with a ttl of $ttl s"
-    kill -0 "$command" 2>/dev/null && fail "the command went on without its lock"
+    has_ended "$command" || fail "the command went on without its lock"
 done
 
 story "a waiter that is killed is passed over, and leaves no ghost"
@@ -73,7 +73,7 @@ for i in 1 2 3; do
     kill -STOP "$(pid_of_node "$i")"
 done
 stopped_at=$(now_ms)
-while kill -0 "$command" 2>/dev/null; do
+until has_ended "$command"; do
     (($(now_ms) - stopped_at < 20000)) || fail "the command was not stopped"
     # tidy: sleep because it only spaces the looks; the condition is beside it
     sleep 0.02

@@ -70,6 +70,12 @@ wait_until()
     done
 }
 
+# Whether a process has ended. One that nobody has reaped yet has.
+has_ended()
+{
+    ! grep -q 'State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null
+}
+
 leader()
 {
     wait_until 30 "a leader" local_cluster leader

@@ -42,7 +42,7 @@ children+=("$load")
 for i in 1 2 3; do
     pid=$(pid_of_node "$i")
     kill -TERM "$pid"
-    wait_until 20 "node $i to end" bash -c "! kill -0 $pid 2>/dev/null || grep -q 'State:.*Z' /proc/$pid/status"
+    wait_until 20 "node $i to end" has_ended "$pid"
     grep -q 'event=exit code=0' "$dir/cluster/node-$i/log" || tail -3 "$dir/cluster/node-$i/log"
     local_cluster restart "$i" >/dev/null || fail "node $i does not come back"
 done
