@@ -37,15 +37,29 @@ def caught_up(cluster):
                             "a node does not catch up")
 
 
+def said(node, words):
+    with open(node.log, encoding="utf-8", errors="replace") as file:
+        return file.read().count(words)
+
+
+def no_snapshot(cluster):
+    """Wait until no node takes a snapshot: filling the state has set that off, and it is not what is measured."""
+    def ended(_):
+        return all(said(node, "snapshot begun at entry") <=
+                   said(node, ", log kept from") + said(node, "could not be finished") for node in cluster.nodes)
+    cluster.wait_for(ended, "a snapshot does not end")
+
+
 # ---- w4m ----
 
 def w4m(arguments, _):
-    with Cluster(arguments) as cluster:
+    with Cluster(arguments, {"log-level": "debug"}) as cluster:
         measure(cluster, arguments, "w1", FILL_CLIENTS, seconds=min(3, arguments.seconds))
         for mode in ("none held", "many held"):
             if mode == "many held":
                 fill(cluster, arguments)
                 caught_up(cluster)
+                no_snapshot(cluster)
             record = measure(cluster, arguments, "w1", max(arguments.clients))
             record["held_before"] = arguments.held if mode == "many held" else 0
             yield named(record, "w4m", mode, max(arguments.clients))
@@ -130,12 +144,8 @@ class Probe:
 def snapshots(cluster):
     """The number of snapshots begun by the leader, taken by it, and installed by any node, as they say so."""
     leader = cluster.leader()
-    with open(leader.log, encoding="utf-8", errors="replace") as file:
-        begun = file.read().count("snapshot begun at entry")
-    installed = 0
-    for node in cluster.nodes:
-        with open(node.log, encoding="utf-8", errors="replace") as file:
-            installed += file.read().count("is in place")
+    begun = said(leader, "snapshot begun at entry")
+    installed = sum(said(node, "is in place") for node in cluster.nodes)
     status = cluster.status()
     return begun, status["nodes"][leader.number]["snapshot_index"], installed
 
