@@ -99,8 +99,9 @@
       "Entries proposed and not yet committed. Requests gather for the next one meanwhile.")                        \
     X(batch_bytes, "batch-bytes", "proposals", SIZE, "64KiB", 16 * CONFIG_KIB, 192 * CONFIG_KIB,                    \
       "An entry is closed at this size.")                                                                           \
-    X(renew_delay, "renew-delay", "proposals", DURATION, "20ms", 0, 20,                                             \
-      "How long session renewals wait for other requests to ride along with.")                                      \
+    X(renew_delay, "renew-delay", "proposals", DURATION, "100ms", 0, CONFIG_SECOND,                                 \
+      "How long session renewals may wait for other requests to ride along with. It is a hundredth of their TTL "   \
+      "if that is less, but not less than 20 ms.")                                                                  \
     X(clock_step, "clock-step-max", "proposals", DURATION, "100ms", 10, CONFIG_SECOND,                              \
       "By how much one turn of the loop may advance cluster time. What a node did not serve is not counted.")       \
     X(digest_every, "digest-every", "proposals", NUMBER, "1024", 1, 1048576,                                        \

@@ -21,7 +21,7 @@ void core_options_init(struct core_options *options)
         .version = "",
         .entries_in_flight_max = 4,
         .entry_bytes_target = (size_t)64 * 1024,
-        .renew_delay_ms = 20,
+        .renew_delay_ms = 100,
         .clock_step_ms_max = 100,
         .requests_per_connection_max = 1024,
         .requests_max = 262144,

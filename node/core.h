@@ -63,7 +63,7 @@ struct core_options {
     const char *version;             /* for cluster.status */
     unsigned entries_in_flight_max;  /* proposals under way; default 4 */
     size_t entry_bytes_target;       /* close a batch at this size; default 64 KiB */
-    unsigned renew_delay_ms;         /* how long renewals may wait for company; default 20, < shortest ttl / 5 */
+    unsigned renew_delay_ms;         /* how long renewals may wait for company at most (proposer.h); default 100 */
     unsigned clock_step_ms_max;      /* by how much one turn may advance cluster time; default 100 */
     unsigned requests_per_connection_max; /* unanswered, waiting acquires included; default 1024 */
     unsigned requests_max;           /* in the node; default 262144 */

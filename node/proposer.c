@@ -38,6 +38,19 @@ static struct proposed_entry *entry_at(struct proposer *proposer, unsigned posit
 
 /* ---- the queue ---- */
 
+/* For how long `request` may wait for company. Renewals come every third of the TTL: a hundredth of it later is no matter,
+ * and a fifth of the shortest that there is is none for any TTL, nor for one that is not told here. */
+static uint64_t patience_ms(const struct core *core, const struct request *request)
+{
+    enum { ANY_TTL_MS = PROTO_TTL_MS_MIN / 5, SHARE = 100 };
+    if (!request_is_renewal(request)) {
+        return 0;
+    }
+    uint64_t told_ms = request->message.body.session_renew.ttl_ms / SHARE;
+    uint64_t patience = told_ms > ANY_TTL_MS ? told_ms : ANY_TTL_MS;
+    return patience < core->options.renew_delay_ms ? patience : core->options.renew_delay_ms;
+}
+
 static uint64_t weight(const struct request *request)
 {
     return request->body_bytes + COMMAND_OVERHEAD_BYTES;
@@ -46,10 +59,13 @@ static uint64_t weight(const struct request *request)
 void proposer_add(struct core *core, struct request *request)
 {
     struct proposer *proposer = &core->proposer;
+    uint64_t due_ms = request->received_ms + patience_ms(core, request);
+    if (proposer->queue.count == 0 || due_ms < proposer->queue_due.ms) {
+        proposer->queue_due = (struct local_time){due_ms};
+    }
     request_move(request, REQUEST_QUEUED);
     request_list_append(&proposer->queue, request);
     proposer->queue_bytes += weight(request);
-    proposer->queue_others += request_is_renewal(request) ? 0 : 1;
     proposer->received++;
 }
 
@@ -58,7 +74,6 @@ static struct request *queue_take(struct proposer *proposer)
     struct request *request = request_list_take(&proposer->queue);
     if (request != NULL) {
         proposer->queue_bytes -= weight(request);
-        proposer->queue_others -= request_is_renewal(request) ? 0 : 1;
         proposer->left++;
     }
     return request;
@@ -102,8 +117,7 @@ static bool proposer_wants(struct core *core, struct local_time now)
         proposer->queue.count >= FSM_ENTRY_COMMANDS_MAX) {
         return true;
     }
-    uint64_t waited_ms = now.ms - proposer->queue.first->received_ms;
-    if (proposer->queue_others == 0 && waited_ms < core->options.renew_delay_ms) {
+    if (now.ms < proposer->queue_due.ms) {
         return false;
     }
     return proposer->queue.count * proposer->size >= proposer->commands_in_flight;
@@ -236,11 +250,8 @@ struct local_time proposer_deadline(const struct core *core)
     if (core->now.ms < proposer->retry.ms) {
         return proposer->retry;
     }
-    if (proposer->queue.count == 0 || proposer->queue_others > 0) {
-        return LOCAL_TIME_NEVER;
-    }
-    struct local_time due = {proposer->queue.first->received_ms + core->options.renew_delay_ms};
-    return due.ms > core->now.ms ? due : LOCAL_TIME_NEVER;
+    bool waits = proposer->queue.count > 0 && proposer->queue_due.ms > core->now.ms;
+    return waits ? proposer->queue_due : LOCAL_TIME_NEVER;
 }
 
 uint64_t proposer_clock_limit(const struct core *core)

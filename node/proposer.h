@@ -4,7 +4,8 @@
  * are under way it goes if it is full, or if it is at least its fair share of what they carry (1 / entries_in_flight_max
  * of the commands under way). So a lone request never waits for another's disk write; and under load the entries do not
  * get smaller than the pipeline needs to stay full, which keeps the cost per command low. At worst a batch waits until
- * what is under way is committed. Renewals by themselves wait up to renew_delay_ms for company.
+ * what is under way is committed. Renewals by themselves wait for company: a hundredth of their TTL, but at
+ * least 20 ms and at most renew_delay_ms.
  *
  * Invariants
  *  P1  Requests are proposed in the order in which they were received.
@@ -38,8 +39,8 @@ struct proposed_entry {
 struct proposer {
     struct request_list queue; /* received, not yet proposed */
     uint64_t queue_bytes;
-    uint64_t queue_others; /* how many in it are no renewals */
-    uint64_t received;     /* since the start, and how many of them have left the queue */
+    struct local_time queue_due; /* until then all that is queued may wait for company */
+    uint64_t received;           /* since the start, and how many of them have left the queue */
     uint64_t left;
     struct local_time retry; /* the replica refused to take an entry: not before this */
 

@@ -41,7 +41,7 @@ const struct sample samples[CONFIG_KEYS_COUNT] = {
     {"peer-tcp-timeout", "2500ms", "99h"},
     {"proposals-in-flight", "3", "65"},
     {"batch-bytes", "32KiB", "193KiB"},
-    {"renew-delay", "0ms", "21ms"},
+    {"renew-delay", "0ms", "1001ms"},
     {"clock-step-max", "50ms", "2s"},
     {"digest-every", "10", "0"},
     {"check-invariants", "always", "on"},

@@ -144,6 +144,33 @@ static void renewals_alone_wait_a_moment_for_company(void **state)
     assert_int_equal(commands_in(f->h, 0), 1);
 }
 
+/* The earliest decides: what comes later goes along. */
+static void the_longer_a_session_the_longer_its_renewal_may_wait(void **state)
+{
+    static const struct {
+        uint64_t ttl_ms;
+        unsigned wait_ms;
+    } cases[] = {{86400000, 100}, {10000, 100}, {5000, 50}, {2000, 20}, {100, 20}};
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct proto_request renew = harness_renew(1, f->session, 1 + 2 * (uint64_t)i);
+        renew.body.session_renew.ttl_ms = cases[i].ttl_ms;
+        harness_send(f->h, f->connection, &renew);
+        harness_turn(f->h, 0);
+        assert_in_range(core_deadline(f->h->core).ms, f->h->now.ms + 1, f->h->now.ms + cases[i].wait_ms);
+        harness_turn(f->h, cases[i].wait_ms - 1);
+        renew.id++;
+        renew.body.session_renew.ttl_ms = 10000;
+        harness_send(f->h, f->connection, &renew);
+        harness_turn(f->h, 0);
+        assert_int_equal(f->h->entries_count, 0);
+        harness_turn(f->h, 1);
+        assert_int_equal(f->h->entries_count, 1);
+        assert_int_equal(commands_in(f->h, 0), 2);
+        harness_commit(f->h);
+    }
+}
+
 static void renewals_go_along_with_other_requests(void **state)
 {
     struct fixture *f = *state;
@@ -194,6 +221,7 @@ int main(void)
         CORE_TEST(entries_do_not_shrink_while_a_large_one_is_under_way),
         CORE_TEST(a_full_batch_goes_at_once_and_in_several_entries),
         CORE_TEST(renewals_alone_wait_a_moment_for_company),
+        CORE_TEST(the_longer_a_session_the_longer_its_renewal_may_wait),
         CORE_TEST(renewals_go_along_with_other_requests),
         CORE_TEST(a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin),
         CORE_TEST(the_log_never_holds_a_secret),
