@@ -189,7 +189,8 @@ def check_messages(checker):
 def helps(checker):
     """Program or subcommand -> its --help, as far as they are built."""
     found = {"lockstepd": checker.run("lockstepd", "--help")}
-    for script in ("tests/run", "deploy/local-cluster", "deploy/install-deps", "deploy/quickstart", "deploy/try-in-debian"):
+    for script in ("tests/run", "tests/bench/run", "tests/fuzz/run", "tests/mutants/run", "tests/torture/run",
+                   "deploy/local-cluster", "deploy/install-deps", "deploy/quickstart", "deploy/try-in-debian"):
         found[script] = subprocess.run([str(ROOT / script), "--help"], capture_output=True, text=True, check=True).stdout
     if (checker.bin / "lockstep").exists():
         found["lockstep"] = checker.run("lockstep", "--help")
