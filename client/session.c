@@ -4,8 +4,8 @@
  *    ^          |               +--> ended    adopted one, for good
  *    +----------+ connection lost, refused
  *
- *  S1  The session is renewed a third of its TTL after the last renewal that was answered was sent. One renewal is under way
- *      at a time. Taking the session up on a new connection is one.
+ *  S1  The session is renewed a third of its TTL (less a thousandth at most) after the last renewal that was answered was
+ *      sent. One renewal is under way at a time. Taking the session up on a new connection is one.
  *  S2  What counts is the deadline of the reply with the greatest cluster time: later entries overrule earlier ones, in
  *      whatever order their replies come. Of two with the same time the earlier deadline counts,
  *      unless one was asked for after the other's reply was heard.
@@ -94,6 +94,16 @@ static void open_session(struct lsc_core *core, struct boot_time now)
 }
 
 /* ---- renewing ---- */
+
+/* S1. On a grid of a thousandth of the TTL, which all clients of a machine share: one wake-up of theirs and of the leader's
+ * then serves several, and the grid is too fine for what comes at once to keep the leader busy. */
+static struct boot_time renewal_after(struct boot_time sent_at, uint64_t ttl_ms)
+{
+    uint64_t grid_ms = ttl_ms < 1000 ? 1 : ttl_ms / 1000;
+    struct boot_time due = boot_after(sent_at, ttl_ms / 3);
+    due.ms -= due.ms % grid_ms;
+    return due;
+}
 
 static bool renewal_due(const struct lsc_core *core, struct boot_time now)
 {
@@ -264,7 +274,7 @@ void lsc_session_granted(struct lsc_core *core, const struct lsc_call *call, con
     set_deadline(core, call, reply->body.session.deadline, reply->time);
     if (call->sent_at.ms >= session->renewed_from.ms) {
         session->renewed_from = call->sent_at;
-        session->renew_at = boot_after(call->sent_at, session->ttl_ms / 3);
+        session->renew_at = renewal_after(call->sent_at, session->ttl_ms);
     }
 }
 
