@@ -18,7 +18,7 @@ struct judge *judge_create(void)
 void judge_free(struct judge *judge)
 {
     for (unsigned i = 0; judge != NULL && i < judge->sessions_count; i++) {
-        free(judge->sessions[i].answers);
+        j_answers_free(&judge->sessions[i]);
     }
     free(judge);
 }
@@ -341,8 +341,8 @@ static const char *judge_open(struct judge *judge, const struct fsm_command *com
         }
         LOCKSTEP_ASSERT(judge->sessions_count < J_SESSIONS);
         session = &judge->sessions[judge->sessions_count++];
-        session->answers = calloc(J_ANSWERS, sizeof(*session->answers));
-        LOCKSTEP_ASSERT(session->answers != NULL);
+        bool made = j_answers_make(session);
+        LOCKSTEP_ASSERT(made);
         session->id = judge->last_session = reply->body.session.session_id;
         memcpy(session->digest, command->digest, PROTO_DIGEST_BYTES);
         for (unsigned i = 8; i-- > 0;) {

@@ -1,6 +1,7 @@
 /* The judge's bookkeeping. */
 #include "tests/model/judge_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/assert.h"
@@ -76,22 +77,54 @@ struct j_waiter *j_waiter(struct judge *judge, uint64_t session, uint64_t id)
     return NULL;
 }
 
+bool j_answers_make(struct j_session *session)
+{
+    session->answers = calloc(J_ANSWERS, sizeof *session->answers);
+    return session->answers != NULL;
+}
+
+void j_answers_free(struct j_session *session)
+{
+    for (unsigned i = 0; session->answers != NULL && i < J_ANSWERS; i++) {
+        for (struct j_answer *next, *answer = session->answers[i].next; answer != NULL; answer = next) {
+            next = answer->next;
+            free(answer);
+        }
+    }
+    free(session->answers);
+}
+
 struct j_answer *j_answer(struct j_session *session, uint64_t id)
 {
     struct j_answer *answer = &session->answers[id % J_ANSWERS];
-    return answer->id == id && id != 0 ? answer : NULL;
+    while (answer != NULL && answer->id != id) {
+        answer = answer->next;
+    }
+    return id != 0 ? answer : NULL;
+}
+
+/* One of the same place that need not be remembered any more, or a new one. */
+static struct j_answer *j_answer_place(struct j_session *session, uint64_t id)
+{
+    struct j_answer *answer = &session->answers[id % J_ANSWERS];
+    while (answer->waiting || answer->id > session->floor) {
+        if (answer->next == NULL) {
+            answer->next = calloc(1, sizeof *answer);
+            LOCKSTEP_ASSERT(answer->next != NULL);
+        }
+        answer = answer->next;
+    }
+    return answer;
 }
 
 void j_remember(struct j_session *session, uint64_t id, int kind, bool waiting, const struct proto_reply *reply)
 {
-    struct j_answer *answer = &session->answers[id % J_ANSWERS];
-    memset(answer, 0, sizeof *answer);
+    struct j_answer *answer = j_answer(session, id);
+    answer = answer != NULL ? answer : j_answer_place(session, id);
     answer->id = id;
     answer->kind = kind;
     answer->waiting = waiting;
-    if (reply != NULL) {
-        answer->reply = *reply;
-    }
+    answer->reply = reply != NULL ? *reply : (struct proto_reply){0};
 }
 
 void j_grant_remove(struct judge *judge, struct j_grant *grant)

@@ -1,5 +1,6 @@
 /* What the judge keeps: plain arrays, searched from end to end. Slow and easy to believe. Only a session's answers, of which
- * there are many, have a place each: the state machine's window is never wider. */
+ * there are many, have a place each. A window has no more of them than there are places, but two may want the same: a client
+ * that starts again with its old session goes on with ids far above those of its first life. */
 #ifndef LOCKSTEP_TESTS_MODEL_JUDGE_STATE_H
 #define LOCKSTEP_TESTS_MODEL_JUDGE_STATE_H
 
@@ -15,13 +16,14 @@ struct j_answer {
     int kind;
     bool waiting;
     struct proto_reply reply;
+    struct j_answer *next; /* another at the same place */
 };
 
 struct j_session {
     uint64_t id, ttl_ms, deadline_ms, delay_ms, proof, floor;
     uint8_t digest[PROTO_DIGEST_BYTES];
     bool ended;
-    struct j_answer *answers; /* J_ANSWERS, by id */
+    struct j_answer *answers; /* J_ANSWERS places, by id */
 };
 
 struct j_grant {
@@ -71,6 +73,8 @@ struct j_grant *j_grant(struct judge *judge, uint64_t token);
 bool j_grant_alive(struct judge *judge, const struct j_grant *grant);
 uint64_t j_grant_deadline(struct judge *judge, const struct j_grant *grant);
 struct j_waiter *j_waiter(struct judge *judge, uint64_t session, uint64_t id);
+bool j_answers_make(struct j_session *session);
+void j_answers_free(struct j_session *session);
 struct j_answer *j_answer(struct j_session *session, uint64_t id);
 void j_remember(struct j_session *session, uint64_t id, int kind, bool waiting, const struct proto_reply *reply);
 void j_grant_remove(struct judge *judge, struct j_grant *grant);

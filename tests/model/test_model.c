@@ -11,7 +11,13 @@
 #include "raft_fsm/fsm.h"
 #include "tests/model/judge.h"
 
-enum { CLIENTS = 6, KEYS = 4, COMMANDS_MAX = 5 };
+enum {
+    CLIENTS = 6,
+    KEYS = 4,
+    COMMANDS_MAX = 5,
+    RECENT = 10,
+    JUMP = FSM_WINDOW_REPLIES_MAX - RECENT / 2, /* by which a client that starts again goes on with its ids */
+};
 
 struct client {
     uint8_t digest[PROTO_DIGEST_BYTES];
@@ -110,8 +116,14 @@ static void draw_session_command(struct world *world, struct client *client, str
     command->kind = draw(world, 60) == 0 ? PROTO_SESSION_CLOSE : kinds[draw(world, sizeof kinds / sizeof kinds[0])];
     command->session_id = client->session;
     command->proof = draw(world, 50) == 0 ? 1 : client->proof;
-    bool again = client->last_id > 10 && draw(world, 8) == 0;
-    command->request_id = again ? client->last_id - draw(world, 10) : ++client->last_id;
+    if (client->last_id > RECENT && draw(world, 100) == 0) {
+        client->last_id += JUMP;
+    }
+    bool again = client->last_id > RECENT && draw(world, 8) == 0;
+    command->request_id = again ? client->last_id - draw(world, RECENT) : ++client->last_id;
+    if (again && command->request_id > JUMP && draw(world, 2) == 0) {
+        command->request_id -= JUMP; /* of its life before */
+    }
     command->ack_floor = client->last_id > 20 && draw(world, 3) == 0 ? client->last_id - 15 : 0;
     draw_body(world, client, command);
 }
