@@ -55,7 +55,9 @@ void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, u
         }
         return;
     }
-    clock->time.ms = next_ms;
+    /* K3: what lies behind the limit is not known, and what came since it stood may renew that. */
+    bool to_limit = clock->time.ms < limit_ms && next_ms > limit_ms && proposed != received;
+    clock->time.ms = to_limit ? limit_ms : next_ms;
     clock->stands_before_ms = UINT64_MAX;
 }
 

@@ -8,7 +8,8 @@
  *      suspended machine, a stalled disk) is not counted.
  *  K3  It does not pass a limit (the earliest deadline) while a request is unproposed that had been received when it
  *      got there. It stands one millisecond before it; the requests are proposed with that time, so that a renewal
- *      among them counts; then it passes. What it stood is not counted, which makes leases longer, never shorter. */
+ *      among them counts; then it passes, but only just, if others have come meanwhile: the next deadline may lie right
+ *      behind. What it stood is not counted, which makes leases longer, never shorter. */
 #ifndef LOCKSTEP_NODE_CLOCK_H
 #define LOCKSTEP_NODE_CLOCK_H
 
