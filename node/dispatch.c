@@ -3,7 +3,8 @@
  *
  * A wait belongs to the connection whose acquire came last: a client that lost its connection sends the request again on
  * a new one, and the answer goes there. The older request forgets, because its client has stopped listening or has sent
- * the request twice; either way the one answer is on its way. */
+ * the request twice; either way the one answer is on its way. What comes late on an older connection than that (its numbers
+ * count up) was sent before: it takes nothing. */
 #include "node/dispatch.h"
 
 #include "node/answer.h"
@@ -34,10 +35,15 @@ void dispatch_forget_wait(struct core *core, struct request *request)
 static void begin_wait(struct core *core, struct request *request)
 {
     struct core_table *waits = &core->dispatch.waits;
-    struct request *earlier = find_wait(core, request->message.session_id, request->message.id);
-    if (earlier != NULL) {
-        dispatch_forget_wait(core, earlier);
+    struct request *other = find_wait(core, request->message.session_id, request->message.id);
+    if (other != NULL && other->connection->id > request->connection->id) {
+        request_forget(core, request);
+        return;
     }
+    if (other != NULL) {
+        dispatch_forget_wait(core, other);
+    }
+    session_route_set(core, request->message.session_id, request->connection);
     request_move(request, REQUEST_WAITING);
     core_table_insert(waits, &request->wait_node,
                       core_table_hash(waits, request->message.session_id, request->message.id));
@@ -99,7 +105,6 @@ static void on_queued(struct core *core, struct proposed_entry *entry, const str
         request_forget(core, request); /* R2: it waits in the state machine, and nobody waits here */
         return;
     }
-    session_route_set(core, request->message.session_id, request->connection);
     begin_wait(core, request);
 }
 

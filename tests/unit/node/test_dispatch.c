@@ -73,6 +73,20 @@ static void a_wait_sent_again_belongs_to_the_newest_connection(void **state)
     harness_expect_nothing(f->h, newest);
 }
 
+/* Its bytes were on their way when the client gave the connection up; then comes its end. */
+static void a_late_copy_on_an_older_connection_takes_no_wait(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t older = harness_connect(f->h);
+    uint64_t newest = harness_connect(f->h);
+    wait_for(f, newest, 7, PROTO_WAIT_FOREVER);
+    wait_for(f, older, 7, PROTO_WAIT_FOREVER);
+    harness_disconnect(f->h, older);
+    assert_int_equal(harness_counts(f->h).waits, 1);
+    release(f, 2);
+    (void)harness_expect(f->h, newest, 7, PROTO_STATUS_OK);
+}
+
 static void a_wait_outlives_its_connection(void **state)
 {
     struct fixture *f = *state;
@@ -233,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CORE_TEST(a_wait_is_answered_when_it_ends),
         CORE_TEST(a_wait_sent_again_belongs_to_the_newest_connection),
+        CORE_TEST(a_late_copy_on_an_older_connection_takes_no_wait),
         CORE_TEST(a_wait_outlives_its_connection),
         CORE_TEST(a_grant_made_while_nobody_listened_is_told_when_asked_again),
         CORE_TEST(a_wait_survives_a_failover_and_is_attached_again),
