@@ -59,6 +59,13 @@ static void snapshot_begin(void *ctx)
     struct core *core = ctx;
     LOCKSTEP_ASSERT(core->snapshot == NULL);
     core->snapshot = fsm_snapshot_begin(core->fsm);
+    core->snapshot_of = core->fsm;
+}
+
+/* An image of this state is being written: it must live until snapshot_end(). */
+static bool is_written(const struct core *core, const struct fsm *fsm)
+{
+    return core->snapshot != NULL && core->snapshot_of == fsm;
 }
 
 static bool snapshot_next(void *ctx, struct proto_buffer *out, size_t bytes_target)
@@ -73,9 +80,12 @@ static void snapshot_end(void *ctx)
     struct core *core = ctx;
     LOCKSTEP_ASSERT(core->snapshot != NULL);
     fsm_snapshot_end(core->snapshot);
+    if (is_written(core, core->retired)) {
+        fsm_free(core->retired);
+        core->retired = NULL;
+    }
     core->snapshot = NULL;
-    fsm_free(core->retired);
-    core->retired = NULL;
+    core->snapshot_of = NULL;
 }
 
 static void restore_begin(void *ctx)
@@ -97,12 +107,11 @@ static bool restore_feed(void *ctx, const void *data, size_t size, char *message
     return true;
 }
 
-/* The old state goes in steps (restore_step). The image that is being written, if any, is of it: then it lives until
- * snapshot_end(). */
+/* The old state goes in steps (restore_step), unless it is being written. */
 static void replace(struct core *core, struct fsm *fsm)
 {
-    if (core->snapshot != NULL && core->retired != NULL) {
-        fsm_free(core->fsm); /* the image is of one before it */
+    if (is_written(core, core->retired)) {
+        fsm_free(core->fsm);
     } else {
         fsm_free(core->retired);
         core->retired = core->fsm;
@@ -116,7 +125,7 @@ static bool restore_step(void *ctx, bool at_end)
     if (core->restore != NULL) {
         return fsm_restore_step(core->restore, at_end, RESTORE_STEP_WORK);
     }
-    if (core->retired == NULL || core->snapshot != NULL) {
+    if (core->retired == NULL || is_written(core, core->retired)) {
         return false;
     }
     bool more = fsm_free_step(core->retired, RESTORE_STEP_WORK);

@@ -47,8 +47,9 @@ struct core {
 
     /* The state machine. */
     struct fsm *fsm;
-    struct fsm *retired; /* replaced by a restore while its image is still being written */
+    struct fsm *retired; /* replaced by a restore, and freed in steps */
     struct fsm_snapshot *snapshot;
+    const struct fsm *snapshot_of;
     struct fsm_restore *restore;
     struct fsm_effects effects;
     uint64_t applied_index;

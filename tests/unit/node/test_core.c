@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "raft_fsm/entry.h"
 #include "test_core_harness.h"
 
 /* ---- C2 ---- */
@@ -444,6 +445,62 @@ static void an_image_restores_the_state_also_while_another_is_written(void **sta
     harness_destroy(other);
 }
 
+/* An image of a state of so many sessions. */
+static void image_of(uint64_t sessions, struct proto_buffer *image)
+{
+    struct fsm *fsm = fsm_create();
+    struct proto_buffer entry;
+    proto_buffer_init(&entry, FSM_ENTRY_BYTES_MAX);
+    for (uint64_t i = 1; i <= sessions; i++) {
+        struct fsm_entry_writer writer;
+        struct fsm_command open = {.kind = PROTO_SESSION_OPEN, .request_id = 1};
+        open.body.session_open = (struct proto_session_open){.owner = harness_text("o"), .ttl_ms = 10000};
+        memcpy(open.digest, &i, sizeof i);
+        proto_buffer_clear(&entry);
+        fsm_entry_begin(&writer, &entry, (struct cluster_time){1});
+        assert_true(fsm_entry_add(&writer, &open));
+        fsm_entry_end(&writer);
+        assert_int_equal(fsm_apply(fsm, entry.data, entry.size, NULL, NULL), FSM_APPLIED);
+    }
+    struct fsm_snapshot *snapshot = fsm_snapshot_begin(fsm);
+    proto_buffer_clear(image);
+    while (fsm_snapshot_next(snapshot, image, 65536)) {
+    }
+    fsm_snapshot_end(snapshot);
+    fsm_free(fsm);
+    proto_buffer_done(&entry);
+}
+
+static void install(const struct replica_machine *machine, const struct proto_buffer *image, uint64_t index)
+{
+    char message[256] = "";
+    machine->restore_begin(machine->ctx);
+    assert_true(machine->restore_feed(machine->ctx, image->data, image->size, message, sizeof(message)));
+    assert_true(machine->restore_finish(machine->ctx, index, message, sizeof(message)));
+}
+
+/* Else the rest of it would be freed in one go when the image is done. */
+static void a_replaced_state_is_freed_in_steps_also_while_the_new_one_is_written(void **state)
+{
+    struct harness *h = *state;
+    struct replica_machine machine = core_machine(h->core);
+    struct proto_buffer image;
+    proto_buffer_init(&image, (size_t)4 << 20);
+    image_of(5000, &image);
+    install(&machine, &image, 9);
+    image_of(1, &image);
+    install(&machine, &image, 10);
+    machine.snapshot_begin(machine.ctx);
+    unsigned steps = 1;
+    while (machine.restore_step(machine.ctx, false)) {
+        steps++;
+    }
+    assert_in_range(steps, 4, 100);
+    assert_null(h->core->retired);
+    machine.snapshot_end(machine.ctx);
+    proto_buffer_done(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +525,7 @@ int main(void)
         HARNESS_TEST(a_waiting_acquire_does_not_hold_up_the_end),
         HARNESS_TEST(an_unknown_entry_stops_the_node),
         HARNESS_TEST(an_image_restores_the_state_also_while_another_is_written),
+        HARNESS_TEST(a_replaced_state_is_freed_in_steps_also_while_the_new_one_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
