@@ -2,7 +2,9 @@
  *
  *   S1  A session is alive exactly if it has not ended and its deadline lies after the cluster time. One whose
  *       deadline has passed is dead for every command, even if its expiry has not had its turn (expiry.c).
- *   S2  Only session.open and session.renew move a session's deadline: to the entry's time and the TTL.
+ *   S2  Only session.open and session.renew move a session's deadline: to the entry's time and the TTL, and never back. A
+ *       shorter TTL counts from the renewal on that it takes further: what was once acknowledged holds, whatever old
+ *       request comes late.
  *   S3  session.open is idempotent by the client's key: a live session with its digest is renewed and given back, with
  *       TTL, lock-delay and owner as the request has them. There is at most one live session for a digest.
  *   S4  With a resume id, only that very session will do: SESSION_EXPIRED if it is not alive, BAD_SECRET if it belongs
@@ -20,8 +22,9 @@
 
 static void renew(struct fsm *fsm, struct session *session, uint64_t ttl_ms)
 {
+    uint64_t deadline_ms = fsm_deadline_after(fsm, ttl_ms);
     session->ttl_ms = ttl_ms;
-    session->deadline_ms = fsm_deadline_after(fsm, ttl_ms);
+    session->deadline_ms = deadline_ms > session->deadline_ms ? deadline_ms : session->deadline_ms;
     fsm_timer_set(fsm, &session->timer, FSM_TIMER_SESSION);
 }
 

@@ -291,7 +291,9 @@ static enum proto_status renew_begin(struct judge *judge, const struct fsm_comma
     if (command->body.session_renew.ttl_ms != 0) {
         session->ttl_ms = command->body.session_renew.ttl_ms;
     }
-    session->deadline_ms = judge->time_ms + session->ttl_ms;
+    if (session->deadline_ms < judge->time_ms + session->ttl_ms) { /* a deadline never moves back */
+        session->deadline_ms = judge->time_ms + session->ttl_ms;
+    }
     return PROTO_STATUS_OK;
 }
 
@@ -351,7 +353,9 @@ static const char *judge_open(struct judge *judge, const struct fsm_command *com
     }
     session->ttl_ms = open->ttl_ms;
     session->delay_ms = open->lock_delay_ms;
-    session->deadline_ms = judge->time_ms + open->ttl_ms;
+    if (session->deadline_ms < judge->time_ms + open->ttl_ms) {
+        session->deadline_ms = judge->time_ms + open->ttl_ms;
+    }
     return reply->body.session.deadline.ms == session->deadline_ms ? NULL : wrong(judge, "J9: a session's deadline");
 }
 

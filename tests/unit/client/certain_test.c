@@ -154,9 +154,10 @@ static void act(struct client *client)
     } else if (sometimes(3)) {
         client->calls++;
         (void)lsc_extend(client->core, boot_of(client), slot->hold, sometimes(3) ? 0 : 100 + any(2000), client, on_done);
-    } else if (sometimes(20)) {
+    } else if (sometimes(w.restless ? 3 : 20)) {
+        uint64_t ttl_ms = !w.restless ? 500 + any(3000) : sometimes(2) ? 400 : 8000;
         client->calls++;
-        (void)lsc_session_renew(client->core, boot_of(client), 500 + any(3000), client, on_done);
+        (void)lsc_session_renew(client->core, boot_of(client), ttl_ms, client, on_done);
     }
 }
 
@@ -188,7 +189,7 @@ static void client_turn(struct client *client)
     if (boot_reached(boot_of(client), lsc_core_deadline(client->core))) {
         lsc_core_tick(client->core, boot_of(client));
     }
-    if (!w.calm && client->open && sometimes(4000)) {
+    if (!w.calm && client->open && sometimes(w.restless ? 1500 : 4000)) {
         cut(client);
     }
     if (!w.calm && client->open && sometimes(8000)) {
@@ -237,6 +238,7 @@ static void begin(uint64_t seed, uint32_t drift_ppm)
     static const char *const endpoints[] = {"n1:1", "n2:1", "n3:1"};
     memset(&w, 0, sizeof(w));
     w.random = seed * 2654435769U + 88172645463325252U;
+    w.restless = seed % 2 == 0;
     w.fsm = fsm_create();
     fsm_effects_init(&w.effects);
     proto_buffer_init(&w.batch, FSM_ENTRY_BYTES_MAX);

@@ -71,6 +71,7 @@ extern struct certain_world {
     uint64_t now; /* true time, ms */
     uint64_t random;
     bool calm;
+    bool restless; /* many renewals, with TTLs far apart, and many cuts */
     struct client clients[CLIENTS];
     struct fsm *fsm;
     unsigned leader; /* 0: none */
