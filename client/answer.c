@@ -87,7 +87,7 @@ static void learn(struct lsc_core *core, struct boot_time now, struct lsc_call *
     case PROTO_SESSION_RENEW:
         if (ok) {
             lsc_session_granted(core, call, reply);
-            if (call == core->session.opener && core->session.resuming) {
+            if (core->session.shared || (call == core->session.opener && core->session.resuming)) {
                 lsc_verify(core, now);
             }
         }

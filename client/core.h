@@ -126,6 +126,8 @@ void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_sessi
 
 uint64_t lsc_session_id(const struct lsc_core *core); /* 0: none */
 const uint8_t *lsc_session_secret(const struct lsc_core *core);
+/* Another process gets the secret: from now on it may release and lose what is held here (verify.c). */
+void lsc_session_share(struct lsc_core *core);
 
 /* A hold of an adopted session's grant. NULL if there is no memory. */
 struct lsc_hold *lsc_hold_adopt(struct lsc_core *core, const char *key, uint64_t token, uint64_t fence, void *hold_user);

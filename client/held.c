@@ -110,6 +110,9 @@ int lockstep_lock_export(const struct lockstep_lock *lock, char *buffer, size_t 
     handle.fence = lsc_hold_fence(lock->hold);
     memcpy(handle.secret, lsc_session_secret(driver->core), sizeof(handle.secret));
     memcpy(handle.key, lsc_hold_key(lock->hold), strlen(lsc_hold_key(lock->hold)) + 1);
+    if (lives) {
+        lsc_session_share(driver->core);
+    }
     (void)pthread_mutex_unlock(&driver->mutex);
     int result = lives ? handle_format(&handle, buffer, buffer_bytes)
                        : result_set(LOCKSTEP_NOT_HELD, "the lock was lost or released: there is nothing to hand on");

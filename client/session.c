@@ -12,7 +12,8 @@
  *  S3  Between the sending of a renewal with a new TTL and its answer the session may end by the old or by the new one: the
  *      earlier is counted on (`cap`).
  *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were.
- *  S5  A new TTL is that of the core's own renewals from its sending on: one that was never sent changes nothing. */
+ *  S5  A new TTL is that of the core's own renewals from its first sending on: one that was never sent changes nothing, and one
+ *      that is sent again does not undo a later one. */
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ void lsc_session_init(struct lsc_core *core)
     session->renew_at = BOOT_NEVER;
     session->adopted = core->config.adopt_session_id != 0;
     session->renews = !session->adopted;
+    session->shared = session->adopted;
     if (session->adopted) {
         session->id = core->config.adopt_session_id;
         memcpy(session->secret, core->config.adopt_secret, sizeof(session->secret));
@@ -50,6 +52,11 @@ uint64_t lsc_session_id(const struct lsc_core *core)
 const uint8_t *lsc_session_secret(const struct lsc_core *core)
 {
     return core->session.secret;
+}
+
+void lsc_session_share(struct lsc_core *core)
+{
+    core->session.shared = true;
 }
 
 /* ---- opening ---- */
@@ -158,7 +165,7 @@ void lsc_session_resume(struct lsc_core *core, struct boot_time now)
         return;
     }
     if (session->renewal != NULL) {
-        lsc_call_fail(core, session->renewal, LOCKSTEP_UNKNOWN, "");
+        lsc_call_fail(core, session->renewal, LOCKSTEP_UNKNOWN, ""); /* executed late, it moves no deadline back */
     }
     if (session->adopted) {
         session->renew_at = now;
@@ -184,9 +191,9 @@ void lsc_session_sent(struct lsc_core *core, struct lsc_call *call)
     if (!call->counted) {
         call->counted = true;
         session->renewals_asked++;
-    }
-    if (call->request.kind == PROTO_SESSION_RENEW) {
-        session->ttl_ms = ttl_ms; /* S5 */
+        if (call->request.kind == PROTO_SESSION_RENEW) {
+            session->ttl_ms = ttl_ms; /* S5 */
+        }
     }
     session->cap = boot_earlier(session->cap, lease_from(&core->clock, call->sent_at, ttl_ms));
 }

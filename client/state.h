@@ -129,6 +129,7 @@ struct session {
     enum session_state state;
     bool adopted;
     bool renews; /* by itself; an adopted one only once it was told to */
+    bool shared; /* other processes have its secret, or had it first */
     uint64_t id;
     uint8_t secret[PROTO_SECRET_BYTES]; /* for the client's whole life, so that a lock-delay does not shut it out */
     uint64_t ttl_ms;

@@ -1,8 +1,10 @@
-/* After a connection was lost: do the grants that are counted on still live?
+/* Do the grants that are counted on still live?
  *
- * That a grant was taken away by an administrator is told by an event, once, to the connection there was. One that broke at
- * that moment takes the news with it, and the session, renewed on the next connection, would go on as if nothing had
- * been. So when the session has been taken up again, the state is asked: lock by lock if they are few, else first for the
+ * That a grant was taken away by an administrator is told by an event, once, to the connection on which the session was last
+ * heard. One that broke at that moment takes the news with it; and if other processes use the session too (a handle was
+ * given out or taken up), the connection may be one of theirs, or one of them may have released the lock, which is no
+ * news. The session, renewed all the while, would go on as if nothing had been. So when it has been taken up on another
+ * connection, and after each renewal if it is shared, the state is asked: lock by lock if they are few, else first for the
  * number of the session's grants, which is too small if one is missing.
  *
  * The reads are linearizable and begin after the grant was known: a token that is not there has ended. */
@@ -37,7 +39,7 @@ static uint64_t count(const struct lsc_core *core)
 static struct lsc_call *begin(struct lsc_core *core, struct boot_time now, const struct proto_request *request)
 {
     struct lsc_call *call = lsc_call_create(core, now, request);
-    if (call != NULL) { /* else it is asked after the next connection that is lost */
+    if (call != NULL) { /* else it is asked the next time */
         call->verifies = true;
         call->due = BOOT_NEVER;
         lsc_call_begin(core, call, false);

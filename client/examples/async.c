@@ -1,7 +1,7 @@
 /* The same on a libuv loop: acquire, hold for a while, release, close. Nothing blocks the loop.
  *
  *     cc async.c $(pkg-config --cflags --libs lockstep libuv) -o async
- *     ./async 127.0.0.1:7071 jobs/report */
+ *     ./async 127.0.0.1:7400 jobs/report */
 #include <lockstep.h>
 #include <signal.h>
 #include <stdio.h>

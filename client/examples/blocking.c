@@ -1,7 +1,7 @@
 /* Do something under a lock, and stop in time if the lock is lost.
  *
  *     cc blocking.c $(pkg-config --cflags --libs lockstep) -o blocking
- *     ./blocking 127.0.0.1:7071 jobs/report */
+ *     ./blocking 127.0.0.1:7400 jobs/report */
 #include <lockstep.h>
 #include <stdatomic.h>
 #include <stdio.h>

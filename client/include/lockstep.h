@@ -13,14 +13,15 @@
  *  - After a failure lockstep_error_message() has one sentence about it, for the calling thread.
  *  - Strings are terminated, and copied when they are passed in. Times are milliseconds. Durations are int64_t.
  *  - Local time is CLOCK_BOOTTIME, which goes on while the machine sleeps.
- *  - `_free(NULL)` does nothing.
+ *  - `_free(NULL)` does nothing. No other pointer may be NULL unless its text says so.
  *  - Unless its text says otherwise, a function may be called by any thread, and calls on one client run in parallel.
  *    Freeing an object while another thread uses it is the caller's error.
  *  - After fork() the child may use none of the parent's objects, not even to free them (their thread and sockets belong
  *    to the parent; a child that talks on them would ruin both). It creates its own client. All descriptors are
  *    close-on-exec.
  *  - The library installs no signal handler, writes nothing to standard output or error, and its thread blocks
- *    all signals.
+ *    all signals. Descriptors 0, 1 and 2 are open (on /dev/null, if on nothing else): libuv ends a process in which a
+ *    socket gets one of their numbers.
  *
  * tidy: long because the one installed header is the one reference manual.
  */
@@ -71,7 +72,8 @@ enum lockstep_result {
     LOCKSTEP_WRONG_CLUSTER = 11, /**< not done: the nodes that answer belong to another cluster */
     LOCKSTEP_STALE_FENCE = 12,   /**< not done: the fence is not that of a current holder */
     LOCKSTEP_NO_MEMORY = 13,     /**< not done: this process has no memory left */
-    LOCKSTEP_MODE_CONFLICT = 14, /**< not done: reentrant, and this session holds the lock in another mode */
+    LOCKSTEP_MODE_CONFLICT = 14, /**< not done: reentrant, and this session holds the lock in another mode (shared
+                                      under its own exclusive lock is no conflict: it enters that) */
     LOCKSTEP_LIMIT_MISMATCH = 15,/**< not done: the lock is in use with another limit of permits */
     LOCKSTEP_REFUSED = 16,       /**< not done: the wait can never be granted any more */
     LOCKSTEP_BAD_SECRET = 17,    /**< not done: the handle's secret is not its session's */
@@ -99,7 +101,7 @@ LOCKSTEP_EXPORT enum lockstep_outcome lockstep_outcome(int result);
 /**
  * One sentence about the calling thread's last failure in this library (in a callback: about the result the callback
  * was given): which field was out of bounds and what is allowed, what the node said, which endpoints were tried. Never
- * NULL; "" after a success. Valid until this thread's next call of the library.
+ * NULL; "" after a success. Valid until this thread's next call of a function that can fail.
  */
 LOCKSTEP_EXPORT const char *lockstep_error_message(void);
 
@@ -130,7 +132,8 @@ enum {
 
 /** Why a lock or a session was lost. */
 enum lockstep_lost_reason {
-    LOCKSTEP_LOST_UNCERTAIN = 1, /**< could not be renewed in time: from now on another may be granted it */
+    LOCKSTEP_LOST_UNCERTAIN = 1, /**< its certain time has run out, because it could not be renewed in time or because of
+                                      its own lease: from now on another may be granted it */
     LOCKSTEP_LOST_EXPIRED = 2,   /**< the cluster said: its deadline has passed */
     LOCKSTEP_LOST_KILLED = 3,    /**< an administrator ended the session */
     LOCKSTEP_LOST_FORCED = 4,    /**< an administrator took the lock away */
@@ -260,7 +263,8 @@ struct lockstep_acquire_options {
     int64_t wait_ms;          /**< 0: ask once; 1 .. 365 days; LOCKSTEP_FOREVER. Default 0 */
     int64_t ttl_ms;           /**< the grant's own lease from its grant on, 100 ms .. 24 h; 0: the session's, renewed
                                    by the library. An own lease is renewed by nobody but lockstep_lock_extend() */
-    bool reentrant;           /**< join a grant that this client already has on the key, instead of queueing behind it */
+    bool reentrant;           /**< join a grant that this client already has on the key, instead of queueing behind it;
+                                   `ttl_ms` can then only make its own lease longer */
     const void *value;        /**< set the lock's value when granted; NULL: leave it */
     size_t value_bytes;       /**< 0..4096; with `value` not NULL, 0 removes it */
     lockstep_lost_cb on_lost; /**< may be NULL */
@@ -379,7 +383,8 @@ LOCKSTEP_EXPORT int lockstep_lock_release(struct lockstep_lock *lock);
 
 /**
  * Write the lock as text, "ls1-<session id>-<secret>-<token>-<fence>-<key>" (numbers in hexadecimal). Whoever has the text
- * can extend and release the lock and close its session: treat it like a password.
+ * can extend and release the lock and close its session: treat it like a password. From now on this client asks after each
+ * renewal whether what it holds still lives.
  * @param buffer  gets the terminated text; LOCKSTEP_HANDLE_BYTES_MAX bytes are always enough.
  * @return LOCKSTEP_OK; LOCKSTEP_NOT_HELD if the lock was lost or released; LOCKSTEP_INVALID if the buffer is too small.
  */
@@ -394,8 +399,10 @@ LOCKSTEP_EXPORT int lockstep_lock_export(const struct lockstep_lock *lock, char 
  * answered, for it may have a lease of its own; its on_lost (arguments below) is then called as for any other.
  *
  * Processes that adopt one session one after another need no shared counter: the request ids go on behind the last one that
- * the cluster saw, by a random distance. Two at the same time are safe by the same distance, but who releases or closes
- * first ends it for both.
+ * the cluster saw, by a random distance, and two at the same time are kept apart by the same distance. But one process at a
+ * time is what this is for: whoever releases, closes, or shortens the session's TTL does so for all, and the others learn
+ * of it with the answer to their next renewal, a third of the TTL later, or by losing the lock in time. Until then they
+ * count on what they knew. So detach the client that made the handle before another process takes it up.
  *
  * @param options  endpoints, timeouts, … ; owner, session_ttl_ms and lock_delay_ms are the session's and ignored here.
  * @param on_lost  may be NULL.
@@ -403,7 +410,8 @@ LOCKSTEP_EXPORT int lockstep_lock_export(const struct lockstep_lock *lock, char 
  * @return LOCKSTEP_OK            the session lives (that secret and token fit shows with the first operation).
  *         LOCKSTEP_SESSION_LOST  it does not.
  *         LOCKSTEP_INVALID       the text is no handle.
- *         LOCKSTEP_UNREACHABLE, LOCKSTEP_WRONG_CLUSTER, … Blocks for request_timeout_ms at most.
+ *         LOCKSTEP_UNREACHABLE, LOCKSTEP_WRONG_CLUSTER, … Blocks for request_timeout_ms at most. If it fails because the
+ *         session has ended, the options' on_session_lost is called before it returns.
  */
 LOCKSTEP_EXPORT int lockstep_client_adopt(const struct lockstep_options *options, const char *handle,
                                           lockstep_lost_cb on_lost, void *on_lost_arg,
@@ -411,7 +419,8 @@ LOCKSTEP_EXPORT int lockstep_client_adopt(const struct lockstep_options *options
 
 /**
  * Extend what a handle stands for, in one call: check that its grant still lives and take away its own lease if it has one
- * (lock.extend), then renew the session for `ttl_ms` from now. Nothing goes on in the background afterwards.
+ * (lock.extend), then renew the session for `ttl_ms` from now, which may also shorten it: a client that works on the session
+ * meanwhile does not know of that until its own next renewal is answered. Nothing goes on in the background afterwards.
  * @param ttl_ms            100 ms .. 24 h; 0: the TTL the session has.
  * @param ret_remaining_ms  for how long it is certain now; may be NULL.
  * @return LOCKSTEP_OK; LOCKSTEP_NOT_HELD: the grant has ended, the session was not renewed; LOCKSTEP_SESSION_LOST;
@@ -604,7 +613,7 @@ LOCKSTEP_EXPORT int lockstep_cluster_transfer(struct lockstep_client *client, ui
  * (exception: lockstep_cancel_fire()). None blocks. If a function returns anything but LOCKSTEP_OK, its callback never
  * runs; otherwise it runs once, from the loop, never from within the call, and with LOCKSTEP_CLOSED at the latest when
  * the object is closed. Callbacks may call anything here. Each object has one session, one connection and two or three
- * descriptors and no thread: thousands in one process are fine. */
+ * descriptors and no thread: thousands in one process are fine. The program ignores SIGPIPE, as for all of libuv. */
 
 /** The end of an operation. */
 typedef void (*lockstep_done_cb)(void *arg, int result);

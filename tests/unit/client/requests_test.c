@@ -115,6 +115,34 @@ static void a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection(v
     assert_ptr_equal(world.losses[0].user, &lost_user);
 }
 
+/* Whoever has the handle may release the lock, and hears of its loss first: the event goes to the connection last heard. */
+static void a_grant_whose_handle_was_given_out_is_looked_after(void **state)
+{
+    (void)state;
+    int user = 0;
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, &user);
+    world_pass(&world, 1000);
+    const struct world_request *renew = world_expect(&world, PROTO_SESSION_RENEW);
+    world_reply_session(&world, renew, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+    world_expect_none(&world); /* its own: it would have been told */
+    lsc_session_share(world.core);
+    for (int alive = 1; alive >= 0; alive--) {
+        world_pass(&world, 1000);
+        renew = world_expect(&world, PROTO_SESSION_RENEW);
+        world_reply_session(&world, renew, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+        const struct world_request *get = world_expect(&world, PROTO_LOCK_GET);
+        assert_false(get->request.stale);
+        struct proto_holder holder = {.session_id = 7, .token = 40, .fence = 40, .holds = 1};
+        struct proto_reply reply = {.kind = PROTO_LOCK_GET, .id = get->request.id};
+        reply.body.lock.holders = &holder;
+        reply.body.lock.holders_count = reply.body.lock.holders_shown = (uint32_t)alive;
+        world_reply(&world, &reply);
+        assert_int_equal(lsc_hold_is_live(world.core, hold), alive);
+    }
+    assert_int_equal(world.losses_count, 1);
+    assert_ptr_equal(world.losses[0].user, &user);
+}
+
 static void the_floor_lies_below_every_unanswered_request(void **state)
 {
     (void)state;
@@ -363,6 +391,7 @@ int main(void)
         RULE(outstanding_requests_are_sent_again_in_order_with_their_ids),
         RULE(what_was_answered_is_not_sent_again),
         RULE(a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection),
+        RULE(a_grant_whose_handle_was_given_out_is_looked_after),
         RULE(the_floor_lies_below_every_unanswered_request),
         RULE(an_answer_that_never_comes_is_unknown_in_time),
         RULE(a_query_without_an_answer_had_no_effect),
