@@ -3,6 +3,7 @@
 #include "node/admission.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/answer.h"
@@ -53,10 +54,6 @@ static bool admission_authorise(struct core *core, struct request *request)
                        "the agreed version does not have this operation", 0);
         return false;
     }
-    if (operation->sent_by == PROTO_ADMIN) {
-        core_complain(core, CORE_ADMIN, "connection=%" PRIu64 " peer=%s operation=%s", connection->id,
-                      connection->name, operation->name);
-    }
     return true;
 }
 
@@ -86,6 +83,43 @@ static const admission_stage stages[] = {
     admission_validate, admission_limit,        admission_route,
 };
 
+static void log_with_reason(struct core *core, const struct request *request, const char *target,
+                            struct proto_bytes reason)
+{
+    char quoted[2 * PROTO_REASON_BYTES_MAX + 3];
+    core_log(core, CORE_LOG_INFO, "admin_request",
+             "connection=%" PRIu64 " peer=%s request=%" PRIu64 " operation=%s %s%s%s",
+             request->connection->id, request->connection->name, request->message.id,
+             proto_operation_find(request->message.kind)->name, target, reason.size == 0 ? "" : " reason=",
+             reason.size == 0 ? "" : core_log_quote(reason.data, reason.size, quoted, sizeof(quoted)));
+}
+
+/* The only trace of who did it and why: never left out (admission_limit.c bounds how many there are). */
+static void log_admin(struct core *core, const struct request *request)
+{
+    const union proto_request_body *body = &request->message.body;
+    char target[2 * PROTO_KEY_BYTES_MAX + 64] = "";
+    char key[2 * PROTO_KEY_BYTES_MAX + 3];
+    struct proto_bytes reason = {NULL, 0};
+    switch (request->message.kind) {
+    case PROTO_FORCE_RELEASE:
+        (void)core_log_quote(body->force_release.key.data, body->force_release.key.size, key, sizeof(key));
+        (void)snprintf(target, sizeof(target), "key=%s token=%" PRIu64, key, body->force_release.token);
+        reason = body->force_release.reason;
+        break;
+    case PROTO_SESSION_KILL:
+        (void)snprintf(target, sizeof(target), "session=%" PRIu64, body->session_kill.session_id);
+        reason = body->session_kill.reason;
+        break;
+    case PROTO_CLUSTER_TRANSFER:
+        (void)snprintf(target, sizeof(target), "to=%" PRIu64, body->cluster_transfer.node_id);
+        break;
+    default:
+        break;
+    }
+    log_with_reason(core, request, target, reason);
+}
+
 static void hand_over(struct core *core, struct request *request)
 {
     if (request->message.kind == PROTO_PING) {
@@ -93,6 +127,9 @@ static void hand_over(struct core *core, struct request *request)
         return;
     }
     core->dirty = true;
+    if (proto_operation_find(request->message.kind)->sent_by == PROTO_ADMIN) {
+        log_admin(core, request);
+    }
     if (proto_operation_find(request->message.kind)->served_by == PROTO_LOG) {
         proposer_add(core, request);
     } else {

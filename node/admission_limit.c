@@ -6,7 +6,7 @@
 #include "node/admission.h"
 #include "node/core_state.h"
 
-enum { IN_FLIGHT_RETRY_MS = 100 };
+enum { IN_FLIGHT_RETRY_MS = 100, ADMIN_PER_SECOND_MAX = 100, ADMIN_WINDOW_MS = 1000 };
 
 static size_t with_room(size_t limit, const struct request *request)
 {
@@ -42,6 +42,24 @@ static void refuse(struct core *core, struct request *request, const char *limit
     request_refuse(core, request, PROTO_STATUS_OVERLOADED, detail, retry_ms);
 }
 
+/* Each of an administrator's operations is in the log, with its reason, or it is not carried out: so the limit of what is
+ * written is one of what is accepted. @return 0, or after how many milliseconds to come back. */
+static uint64_t admin_wait(struct core *core, const struct request *request)
+{
+    struct core_admin *admin = &core->admin;
+    if (proto_operation_find(request->message.kind)->sent_by != PROTO_ADMIN) {
+        return 0;
+    }
+    if (core->now.ms - admin->window_begin_ms >= ADMIN_WINDOW_MS) {
+        *admin = (struct core_admin){.window_begin_ms = core->now.ms};
+    }
+    if (admin->used == ADMIN_PER_SECOND_MAX) {
+        return admin->window_begin_ms + ADMIN_WINDOW_MS - core->now.ms;
+    }
+    admin->used++;
+    return 0;
+}
+
 bool admission_limit(struct core *core, struct request *request)
 {
     const struct core_options *options = &core->options;
@@ -58,6 +76,12 @@ bool admission_limit(struct core *core, struct request *request)
     if (wait_ms > 0) {
         refuse(core, request, "requests_per_second", "the connection sends too many requests per second",
                wait_ms);
+        return false;
+    }
+    wait_ms = admin_wait(core, request);
+    if (wait_ms > 0) {
+        refuse(core, request, "admin_requests_per_second",
+               "the node takes no more administrator's operations per second", wait_ms);
         return false;
     }
     return true;

@@ -19,7 +19,6 @@ static const struct {
     [CORE_HELLO_LATE] = {"hello_late", CORE_LOG_INFO},
     [CORE_MALFORMED] = {"request_malformed", CORE_LOG_WARNING},
     [CORE_OVERLOADED] = {"request_refused_overload", CORE_LOG_WARNING},
-    [CORE_ADMIN] = {"admin_request", CORE_LOG_INFO},
 };
 
 void core_log(struct core *core, enum core_log_level level, const char *event, const char *format, ...)

@@ -17,7 +17,6 @@ enum core_complaint {
     CORE_HELLO_LATE,
     CORE_MALFORMED,
     CORE_OVERLOADED,
-    CORE_ADMIN,
     CORE_COMPLAINTS,
 };
 

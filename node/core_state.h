@@ -20,6 +20,12 @@ struct core_digest {
     uint64_t digest;
 };
 
+/* How many of an administrator's operations were accepted in this second. */
+struct core_admin {
+    uint64_t window_begin_ms;
+    unsigned used;
+};
+
 struct core {
     struct core_options options;
     struct core_replica replica;
@@ -66,6 +72,7 @@ struct core {
     struct reads reads;
     struct dispatch dispatch;
     struct core_complaints complaints;
+    struct core_admin admin;
     uint64_t events_sent;
 
     struct proto_buffer frame; /* the frame that is being made */

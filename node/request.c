@@ -1,6 +1,7 @@
 /* One request's life (request.h). Owns the memory of requests and their bodies; never decides anything. */
 #include "node/request.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "node/answer.h"
@@ -153,9 +154,25 @@ void request_orphan(struct request *request)
     unlink_connection(request);
 }
 
+/* What became of an administrator's operation that admission has logged; connection and request are those of its line. */
+static void log_admin_answer(struct core *core, const struct request *request,
+                             const struct proto_reply *reply)
+{
+    const struct proto_operation *operation = proto_operation_find(request->message.kind);
+    if (operation == NULL || operation->sent_by != PROTO_ADMIN || request->state == REQUEST_RECEIVED) {
+        return;
+    }
+    bool counted = reply->status == PROTO_STATUS_OK && operation->served_by == PROTO_LOG;
+    core_log(core, CORE_LOG_INFO, "admin_answer",
+             "connection=%" PRIu64 " request=%" PRIu64 " operation=%s status=%s ended=%" PRIu64,
+             request->connection == NULL ? 0 : request->connection->id, request->message.id, operation->name,
+             proto_status_name(reply->status), counted ? reply->body.count.count : 0);
+}
+
 void request_answer(struct core *core, struct request *request, const struct proto_reply *reply)
 {
     LOCKSTEP_ASSERT(request->state != REQUEST_FREE);
+    log_admin_answer(core, request, reply);
     /* The strings of a reply may point into the request's body, so it goes only after the bytes are out; and the
      * request leaves its connection before, because sending may end the connection. */
     struct core_connection *connection = request->connection;

@@ -184,6 +184,114 @@ static void secrets_and_values_are_not_logged(void **state)
     harness_destroy(h);
 }
 
+/* ---- what an administrator does ---- */
+
+static struct proto_request force_release(uint64_t id, const char *key, uint64_t token, const char *reason)
+{
+    return (struct proto_request){
+        .kind = PROTO_FORCE_RELEASE,
+        .id = id,
+        .body.force_release = {.key = harness_text(key), .token = token, .reason = harness_text(reason)},
+    };
+}
+
+static struct proto_request session_kill(uint64_t id, uint64_t session_id, const char *reason)
+{
+    return (struct proto_request){
+        .kind = PROTO_SESSION_KILL,
+        .id = id,
+        .body.session_kill = {.session_id = session_id, .reason = harness_text(reason)},
+    };
+}
+
+static void assert_logged(const struct harness *h, const char *line)
+{
+    if (harness_logged(h, line) != 1) {
+        fail_msg("not logged once: %s\nbut:\n%s", line, h->log);
+    }
+}
+
+static void what_an_administrator_does_is_logged_with_target_reason_and_result(void **state)
+{
+    (void)state;
+    struct harness *h = begin(100, 100, 0);
+    char line[256];
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    uint64_t token = harness_lock(h, c, 1, session, 1, "k/1");
+    const struct proto_request requests[] = {
+        force_release(2, "k/1", token, "the disk \"b\" is full"),
+        force_release(3, "k/2", 0, "nobody holds it"),
+        session_kill(4, session, "old"),
+    };
+    for (unsigned i = 0; i < 3; i++) {
+        harness_send(h, c, &requests[i]);
+        harness_settle(h);
+    }
+    (void)snprintf(
+        line, sizeof(line),
+        "request=2 operation=lock.force_release key=\"k/1\" token=%llu reason=\"the disk \\\"b\\\" is full\"\n",
+        (unsigned long long)token);
+    assert_logged(h, line);
+    assert_logged(h,
+                  "2 admin_answer connection=1 request=2 operation=lock.force_release status=OK ended=1\n");
+    assert_logged(h,
+                  "request=3 operation=lock.force_release key=\"k/2\" token=0 reason=\"nobody holds it\"\n");
+    assert_logged(
+        h, "2 admin_answer connection=1 request=3 operation=lock.force_release status=NOT_FOUND ended=0\n");
+    (void)snprintf(line, sizeof(line), "request=4 operation=session.kill session=%llu reason=\"old\"\n",
+                   (unsigned long long)session);
+    assert_logged(h, line);
+    assert_logged(h, "2 admin_answer connection=1 request=4 operation=session.kill status=OK ended=1\n");
+    harness_destroy(h);
+}
+
+/* What is not logged is not done: both have the same bound. */
+static void no_line_of_an_administrator_is_left_out(void **state)
+{
+    (void)state;
+    struct harness *h = begin(1000, 1000, 0);
+    uint64_t c = harness_connect(h);
+    for (uint64_t id = 1; id <= 120; id++) {
+        struct proto_request kill = session_kill(id, 7, "all of them");
+        harness_send(h, c, &kill);
+    }
+    for (uint64_t id = 101; id <= 120; id++) {
+        assert_true(harness_expect(h, c, id, PROTO_STATUS_OVERLOADED).body.refusal.retry_after_ms <= 1000);
+    }
+    harness_settle(h);
+    for (uint64_t id = 1; id <= 100; id++) {
+        (void)harness_expect(h, c, id, PROTO_STATUS_NOT_FOUND);
+    }
+    assert_int_equal(harness_logged(h, " admin_request "), 100);
+    assert_int_equal(harness_logged(h, " admin_answer "), 100);
+    h->now.ms += 1000;
+    struct proto_request later = session_kill(121, 7, "and this");
+    harness_send(h, c, &later);
+    harness_settle(h);
+    (void)harness_expect(h, c, 121, PROTO_STATUS_NOT_FOUND);
+    harness_destroy(h);
+}
+
+/* A key and a reason of the greatest length, every character of the reason escaped: the line is whole. */
+static void the_longest_reason_is_logged_whole(void **state)
+{
+    (void)state;
+    struct harness *h = begin(100, 100, 0);
+    char key[PROTO_KEY_BYTES_MAX + 1];
+    char reason[PROTO_REASON_BYTES_MAX + 1];
+    uint64_t c = harness_connect(h);
+    memset(key, 'k', sizeof(key));
+    memset(reason, '"', sizeof(reason));
+    key[PROTO_KEY_BYTES_MAX] = reason[PROTO_REASON_BYTES_MAX] = '\0';
+    struct proto_request release = force_release(2, key, UINT64_MAX, reason);
+    harness_send(h, c, &release);
+    harness_settle(h);
+    assert_int_equal(harness_logged(h, "\\\"\\\"\"\n"), 1);
+    assert_int_equal(harness_logged(h, "\\\""), PROTO_REASON_BYTES_MAX);
+    harness_destroy(h);
+}
+
 /* A connection's digest of its last secret must not answer for another secret. */
 static void another_secret_on_the_same_connection_is_another_client(void **state)
 {
@@ -294,6 +402,9 @@ int main(void)
         cmocka_unit_test(a_field_out_of_bounds_never_reaches_the_log),
         cmocka_unit_test(a_request_larger_than_allowed_is_refused_and_closed),
         cmocka_unit_test(secrets_and_values_are_not_logged),
+        cmocka_unit_test(what_an_administrator_does_is_logged_with_target_reason_and_result),
+        cmocka_unit_test(no_line_of_an_administrator_is_left_out),
+        cmocka_unit_test(the_longest_reason_is_logged_whole),
         cmocka_unit_test(another_secret_on_the_same_connection_is_another_client),
         cmocka_unit_test(any_bytes_are_answered_or_the_connection_is_closed),
     };

@@ -168,7 +168,8 @@ static void events_go_to_the_connection_that_used_the_session_last(void **state)
     assert_int_equal(lost.reason, PROTO_END_FORCED);
     harness_expect_nothing(f->h, f->holder_connection);
     assert_int_equal(harness_counts(f->h).events_sent, 1);
-    assert_int_equal(harness_logged(f->h, "operation=lock.force_release"), 1);
+    assert_int_equal(harness_logged(f->h, "operation=lock.force_release key="), 1);
+    assert_int_equal(harness_logged(f->h, "operation=lock.force_release status=OK"), 1);
 }
 
 /* Else anyone could listen in on a session whose number it guessed. */
