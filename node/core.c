@@ -200,11 +200,10 @@ static bool others_vote(struct core *core)
     return false;
 }
 
-static void give_up_handing_over(struct core *core)
+static void keep_leadership(struct core *core)
 {
     core->handed_over = true;
     answer_leader_moved(core);
-    core_log(core, CORE_LOG_WARNING, "leadership_kept", "why=\"no other voter took it\"");
 }
 
 static uint64_t unanswered(const struct core *core)
@@ -227,8 +226,11 @@ static void leave_run(struct core *core, struct local_time now)
     if (unanswered(core) > 0 && passed_ms < LEAVE_DRAIN_MS) {
         return;
     }
-    if (passed_ms >= LEAVE_GIVE_UP_MS || !others_vote(core)) {
-        give_up_handing_over(core);
+    if (!others_vote(core)) {
+        keep_leadership(core); /* nothing to tell: a cluster of one stops like this every time */
+    } else if (passed_ms >= LEAVE_GIVE_UP_MS) {
+        keep_leadership(core);
+        core_log(core, CORE_LOG_WARNING, "leadership_kept", "why=\"no other voter took it\"");
     } else if (core->now.ms >= core->transfer_retry.ms) {
         core->transfer_retry = (struct local_time){core->now.ms + TRANSFER_RETRY_MS};
         (void)core->replica.transfer(core->replica.ctx, now,

@@ -346,6 +346,7 @@ static void leaving_alone_does_not_wait_for_a_successor(void **state)
     harness_turn(h, 1);
     assert_true(core_drained(h->core));
     assert_int_equal(h->transfers, 0);
+    assert_int_equal(harness_logged(h, "leadership_kept"), 0); /* nothing is wrong with that */
     (void)harness_expect_event(h, c, PROTO_EVENT_LEADER_MOVED);
 }
 
@@ -363,6 +364,7 @@ static void leaving_gives_up_when_nobody_takes_over(void **state)
     }
     assert_true(core_drained(h->core));
     assert_true(h->transfers >= 2 && h->transfers <= 10);
+    assert_int_equal(harness_logged(h, "1 leadership_kept "), 1);
 }
 
 static void a_waiting_acquire_does_not_hold_up_the_end(void **state)
