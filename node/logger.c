@@ -127,7 +127,7 @@ static void line_put_field(struct line *line, const struct logger_field *field)
         char number[24];
         (void)snprintf(number, sizeof(number), "%" PRIu64, field->number);
         line_puts(line, number);
-    } else if (!json && plain(field->text)) {
+    } else if (field->literal || (!json && plain(field->text))) {
         line_puts(line, field->text);
     } else {
         line_put_quoted(line, field->text);
@@ -280,10 +280,11 @@ static bool pair_take(const char **at, char **store, struct logger_field *ret_fi
     memcpy(key, *at, key_size);
     key[key_size] = '\0';
     char *value = key + key_size + 1;
+    bool quoted = (*at)[key_size + 1] == '"';
     *at = pair_value(*at + key_size + 1, value);
     *store = value + strlen(value) + 1;
-    *ret_field = pair_number(value, &ret_field->number) ? LOGGER_NUMBER(key, ret_field->number)
-                                                        : LOGGER_TEXT(key, value);
+    *ret_field = !quoted && pair_number(value, &ret_field->number) ? LOGGER_NUMBER(key, ret_field->number)
+                                                                   : LOGGER_TEXT(key, value);
     return true;
 }
 

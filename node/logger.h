@@ -35,9 +35,11 @@ struct logger_field {
     const char *key;
     const char *text; /* NULL: `number` is the value */
     uint64_t number;
+    bool literal; /* `text` is true or false, and no string in JSON */
 };
-#define LOGGER_TEXT(key, value)   ((struct logger_field){(key), (value), 0})
-#define LOGGER_NUMBER(key, value) ((struct logger_field){(key), NULL, (value)})
+#define LOGGER_TEXT(key, value)   ((struct logger_field){(key), (value), 0, false})
+#define LOGGER_NUMBER(key, value) ((struct logger_field){(key), NULL, (value), false})
+#define LOGGER_FLAG(key, value)   ((struct logger_field){(key), (value) ? "true" : "false", 0, true})
 
 /* Write one event; `event` is a short stable name. At least one field. */
 #define LOGGER_EVENT(logger, level, event, ...)                                    \
@@ -47,7 +49,8 @@ struct logger_field {
 void logger_event(struct logger *logger, enum logger_level level, const char *event,
                   const struct logger_field *fields, size_t count);
 
-/* The same with fields that are text already, "key=value key=\"a value\" …"; what is no pair becomes the field msg. */
+/* The same with fields that are text already, "key=value key=\"a value\" …"; what is no pair becomes the field msg.
+ * Digits are a number unless they are quoted. */
 void logger_pairs(struct logger *logger, enum logger_level level, const char *event, const char *pairs);
 
 /* The last line of a process: waits up to a second for room. Whatever the level. */

@@ -111,7 +111,7 @@ static enum node_exit directory_check(struct node *node)
     }
     if (metadata.cluster_id != config->cluster.id) {
         (void)snprintf(node->message, sizeof(node->message),
-                       "%s belongs to a node of cluster %016" PRIx64 ", and cluster %s is %016" PRIx64
+                       "%s belongs to a node of cluster %" PRIu64 ", and cluster %s is %" PRIu64
                        ": give this node its own data-dir, or set the cluster it was made for",
                        config->data_dir.text, metadata.cluster_id, config->cluster.name, config->cluster.id);
         return NODE_EXIT_FOREIGN;
@@ -275,20 +275,20 @@ static enum node_exit replica_start(struct node *node)
 static void announce(struct node *node)
 {
     const struct config *config = node->config;
-    char id[20];
+    char id[24]; /* as text: readers of JSON may not have whole numbers of 64 bits */
     char peers[sizeof(node->client_address)];
     struct address address;
     bool parsed = address_parse(config->peer_listen.text, &address);
     LOCKSTEP_ASSERT(parsed);
     address.port = peer_link_port(node->link);
     address_format(&address, peers, sizeof(peers));
-    (void)snprintf(id, sizeof(id), "%016" PRIx64, config->cluster.id);
+    (void)snprintf(id, sizeof(id), "%" PRIu64, config->cluster.id);
     LOGGER_EVENT(node->logger, LOGGER_INFO, "started", LOGGER_TEXT("version", LOCKSTEP_VERSION),
                  LOGGER_NUMBER("node", config->node_id), LOGGER_TEXT("cluster", config->cluster.name),
                  LOGGER_TEXT("cluster_id", id), LOGGER_TEXT("listen", node->client_address),
                  LOGGER_TEXT("peer_listen", peers), LOGGER_TEXT("data_dir", config->data_dir.text));
     node_notify("READY=1");
-    if (config->dev) {
+    if (config->dev && config->log_format == LOGGER_LOGFMT) { /* whoever asks for JSON does not read this */
         (void)printf("A cluster of this one node serves at %s; %s. Try:\n\n"
                      "    export LOCKSTEP_ENDPOINTS=%s\n"
                      "    lockstep lock build/main -- echo mine\n\n",

@@ -17,7 +17,7 @@ static void on_changed(void *ctx, enum replica_role role, uint64_t term, uint64_
     core_replica_changed(node->core, loop_now(node->loop), role, term, leader_id, serving);
     LOGGER_EVENT(node->logger, LOGGER_INFO, "role_changed", LOGGER_TEXT("role", role_name(role)),
                  LOGGER_NUMBER("term", term), LOGGER_NUMBER("leader", leader_id),
-                 LOGGER_TEXT("serving", serving ? "true" : "false"));
+                 LOGGER_FLAG("serving", serving));
     node->serving = serving;
 }
 

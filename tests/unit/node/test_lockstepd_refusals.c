@@ -117,7 +117,7 @@ static void a_directory_of_another_cluster_or_node_is_6(void **state)
     node_make("--cluster=blue");
     assert_exit(
         (const char *const[]){"--dev", "--listen=127.0.0.1:0", "--cluster=green", data_dir_flag, NULL}, 6,
-        "belongs to a node of cluster a9d131d3cc362513, and cluster green is");
+        "belongs to a node of cluster 12236616448276309267, and cluster green is");
     assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", "--cluster=blue", "--node-id=2",
                                       data_dir_flag, NULL},
                 6, "belongs to node 1, and this is node 2");

@@ -49,6 +49,14 @@ static void a_line_has_time_level_event_and_fields(void **state)
                         "\"node\":18446744073709551615,\"listen\":\"127.0.0.1:7400\"}\n");
 }
 
+static void a_flag_is_no_string_in_json(void **state)
+{
+    const struct logger_field fields[] = {LOGGER_FLAG("serving", true), LOGGER_FLAG("late", false)};
+    (void)state;
+    assert_non_null(strstr(format(LOGGER_LOGFMT, fields, 2), " serving=true late=false\n"));
+    assert_non_null(strstr(format(LOGGER_JSON, fields, 2), ",\"serving\":true,\"late\":false}\n"));
+}
+
 static void a_value_can_begin_neither_a_line_nor_a_field(void **state)
 {
     static const struct {
@@ -194,6 +202,7 @@ static void pairs_become_fields_in_either_format(void **state)
         {"a=\"x y\"  b=\"q\\\"r\\\\\"", "event=e a=\"x y\" b=\"q\\\"r\\\\\"\n",
          "\"a\":\"x y\",\"b\":\"q\\\"r\\\\\"}\n"},
         {"a=", "event=e a=\"\"\n", "\"a\":\"\"}\n"},
+        {"a=\"7\"", "event=e a=7\n", "\"a\":\"7\"}\n"},
         {"a=007", "event=e a=007\n", "\"a\":\"007\"}\n"},
         {"a=1 no pair here", "event=e a=1 msg=\"no pair here\"\n", "\"a\":1,\"msg\":\"no pair here\"}\n"},
         {"a=\"open", "event=e a=open\n", "\"a\":\"open\"}\n"},
@@ -274,6 +283,7 @@ int main(int argc, char **argv)
     seed = random_begin(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_time_level_event_and_fields),
+        cmocka_unit_test(a_flag_is_no_string_in_json),
         cmocka_unit_test(a_value_can_begin_neither_a_line_nor_a_field),
         cmocka_unit_test(a_json_line_is_json_whatever_the_value),
         cmocka_unit_test(a_long_value_is_cut),
