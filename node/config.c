@@ -132,6 +132,7 @@ bool config_set(struct config *config, enum config_key key, const char *value, s
     if (!ok) {
         config_error(errors, "%s: \"%.200s\" %s; allowed: %s", what, value, why,
                      config_key_allowed(key, allowed));
+        config->refused[key] = true;
         return false;
     }
     config->origins[key] = origin;
@@ -179,7 +180,7 @@ static const char *place(const struct config *config, enum config_key key,
 static void check_required(const struct config *config, enum config_key key, struct config_errors *errors)
 {
     char variable[64];
-    if (config->origins[key].source == CONFIG_DEFAULT) {
+    if (config->origins[key].source == CONFIG_DEFAULT && !config->refused[key] && !config->guessing) {
         config_error(errors, "%s is not set: write it in section [%s] of the file, as --%s or as %s%s",
                      rows[key].name, rows[key].section, rows[key].name, config_key_variable(key, variable),
                      key == CONFIG_KEY_node_id ? "; or use --dev for a node to try things with" : "");
@@ -251,6 +252,49 @@ void config_check(struct config *config, struct config_errors *errors)
     check_times(config, errors);
     check_peers(config, errors);
     check_ports(config, errors);
+}
+
+/* ---- doubts ---- */
+
+static bool loopback(const struct address *address)
+{
+    return strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0 ||
+           strcmp(address->host, "localhost") == 0;
+}
+
+/* @param told  what this node's entry in peers tells the others. Its host may be a name or that of a translating router, so
+ *              that only a loopback address can be held against the setting. */
+static void doubt_address(const struct config *config, enum config_key key, const char *listen,
+                          const char *told, const char *who, struct config_errors *ret_doubts)
+{
+    char where[CONFIG_TEXT_BYTES_MAX + 128];
+    struct address own;
+    struct address entry;
+    bool parsed = address_parse(listen, &own) && address_parse(told, &entry);
+    LOCKSTEP_ASSERT(parsed);
+    const char *why = own.port != 0 && own.port != entry.port ? "another port"
+                      : loopback(&own) && !loopback(&entry)   ? "not an address of the loopback"
+                                                              : NULL;
+    if (why != NULL) {
+        config_error(
+            ret_doubts,
+            "%s: this node listens at %s, and its entry in peers sends %s to %s, which is %s: nobody arrives "
+            "unless something forwards it",
+            place(config, key, where), listen, who, told, why);
+    }
+}
+
+void config_doubts(const struct config *config, struct config_errors *ret_doubts)
+{
+    for (unsigned i = 0; i < config->peers.count; i++) {
+        const struct replica_member *member = &config->peers.members[i];
+        if (member->node_id == config->node_id) {
+            doubt_address(config, CONFIG_KEY_listen, config->listen.text, member->client_address, "clients",
+                          ret_doubts);
+            doubt_address(config, CONFIG_KEY_peer_listen, config->peer_listen.text, member->peer_address,
+                          "the other nodes", ret_doubts);
+        }
+    }
 }
 
 /* What --dev sets, where nothing else did: below every other source. */

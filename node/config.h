@@ -64,6 +64,8 @@ struct config {
     CONFIG_KEYS(X)
 #undef X
     struct config_origin origins[CONFIG_KEYS_COUNT];
+    bool refused[CONFIG_KEYS_COUNT]; /* given, and no such value: wrong rather than not set */
+    bool guessing; /* a name or the file was not understood: what seems to be missing may be in there */
     struct config_text file; /* the file that was read; "": none */
     bool dev;                /* --dev: one node, its data gone at the end unless data-dir is given */
 };
@@ -101,6 +103,9 @@ enum config_action config_read_flags(struct config *config, int argc, char **arg
                                      struct config_errors *errors);
 /* The rules between settings, and what is required. After all sources were read. */
 void config_check(struct config *config, struct config_errors *errors);
+
+/* What is allowed and rarely meant: where this node listens is not where its entry in peers says that it is. */
+void config_doubts(const struct config *config, struct config_errors *ret_doubts);
 
 /* Set one key from text.
  * @param what  how to name the place in an error: "lockstepd.conf:12: election-timeout", "--election-timeout". */

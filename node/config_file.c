@@ -13,6 +13,8 @@
 
 enum { VALUE_BYTES_MAX = 8192 };
 
+#define NO_LINE "this is no line of a settings file; allowed: [section], key = value, # comment"
+
 struct file_reader {
     struct config *config;
     struct config_errors *errors;
@@ -21,8 +23,10 @@ struct file_reader {
     unsigned line;
     bool indented;                     /* the line begins with a blank */
     unsigned begun[CONFIG_KEYS_COUNT]; /* the line where a key was given first; 0: not yet */
-    enum config_key last;              /* whose value an indented line continues; CONFIG_KEYS_COUNT: none */
-    char value[VALUE_BYTES_MAX];       /* of `last`, joined */
+    char unknown[64];                  /* a section that there is not, and nothing under it yet; "": none */
+    unsigned unknown_line;
+    enum config_key last;        /* whose value an indented line continues; CONFIG_KEYS_COUNT: none */
+    char value[VALUE_BYTES_MAX]; /* of `last`, joined */
 };
 
 static const char *const sections[] = {
@@ -30,6 +34,66 @@ static const char *const sections[] = {
     CONFIG_SECTIONS(X)
 #undef X
 };
+
+static bool section_known(const char *section)
+{
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        if (strcmp(sections[i], section) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void file_error(struct file_reader *reader, unsigned line, const char *what)
+{
+    reader->config->guessing = true;
+    config_error(reader->errors, "%s:%u: %s", reader->path, line, what);
+}
+
+/* An unknown section is told with the first setting under it, which says where that belongs; without one, at its end. */
+static void section_finish(struct file_reader *reader)
+{
+    char what[160];
+    if (reader->unknown[0] != '\0') {
+        (void)snprintf(what, sizeof(what), "there is no section [%s]; see lockstepd --print sample",
+                       reader->unknown);
+        file_error(reader, reader->unknown_line, what);
+    }
+    reader->unknown[0] = '\0';
+}
+
+/* A line that inih will find no sense in: it goes on behind it, but tells only of the first. What this does not see (a bracket
+ * or an equals sign within a comment), it does. */
+static bool senseless(const char *line)
+{
+    if (line[0] == '[') {
+        return strchr(line, ']') == NULL;
+    }
+    return line[strspn(line, " \t\r\n")] != '\0' && strchr(";# \t", line[0]) == NULL &&
+           strpbrk(line, "=:") == NULL;
+}
+
+static void line_check(struct file_reader *reader, char *text, int size)
+{
+    static const char byte_order_mark[] = "\xEF\xBB\xBF";
+    const char *line = text;
+    if (reader->line == 1 && strncmp(line, byte_order_mark, strlen(byte_order_mark)) == 0) {
+        line += strlen(byte_order_mark);
+    }
+    if (senseless(line)) {
+        file_error(reader, reader->line, NO_LINE);
+        (void)snprintf(text, (size_t)size, "#\n");
+    } else if (line[0] == '[') {
+        section_finish(reader);
+        (void)snprintf(reader->unknown, sizeof(reader->unknown), "%.*s", (int)strcspn(line + 1, "]"),
+                       line + 1);
+        reader->unknown_line = reader->line;
+        if (section_known(reader->unknown)) {
+            reader->unknown[0] = '\0';
+        }
+    }
+}
 
 /* inih's reader: one line of at most `size` - 1 bytes into `text`, NULL at the end. */
 static char *next_line(char *text, int size, void *ctx)
@@ -50,19 +114,12 @@ static char *next_line(char *text, int size, void *ctx)
             reader->errors,
             "%s:%u: the line is longer than %d bytes; break a list of peers after a comma and indent what follows",
             reader->path, reader->line, size - 2);
+        reader->config->guessing = true;
         (void)snprintf(text, (size_t)size, "#\n");
+    } else {
+        line_check(reader, text, size);
     }
     return text;
-}
-
-static bool section_known(const char *section)
-{
-    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-        if (strcmp(sections[i], section) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* @return whether `name` may stand in `section`; if not, an error says so. */
@@ -77,12 +134,14 @@ static bool placed(struct file_reader *reader, const char *section, const char *
     } else if (!section_known(section)) {
         config_error(reader->errors, "%s:%u: there is no section [%.64s]; %s belongs under [%s]",
                      reader->path, reader->line, section, name, config_key_section(key));
+        reader->unknown[0] = '\0';
     } else if (strcmp(section, config_key_section(key)) != 0) {
         config_error(reader->errors, "%s:%u: %s stands under [%s]; it belongs under [%s]", reader->path,
                      reader->line, name, section, config_key_section(key));
     } else {
         return true;
     }
+    reader->config->guessing = true;
     return false;
 }
 
@@ -150,16 +209,17 @@ void config_read_file(struct config *config, const char *path, struct config_err
     reader.file = fopen(path, "re");
     if (reader.file == NULL) {
         config_error(errors, "%s: the file can not be read: %s", path, strerror(errno));
+        config->guessing = true;
         return;
     }
     int bad_line = ini_parse_stream(next_line, &reader, next_value, &reader);
     value_finish(&reader);
+    section_finish(&reader);
     if (ferror(reader.file) != 0) {
         config_error(errors, "%s: the file can not be read: %s", path, strerror(errno));
+        config->guessing = true;
     } else if (bad_line > 0) {
-        config_error(errors,
-                     "%s:%d: this is no line of a settings file; allowed: [section], key = value, # comment",
-                     path, bad_line);
+        file_error(&reader, (unsigned)bad_line, NO_LINE);
     } else if (bad_line < 0) {
         config_error(errors, "%s: the file can not be parsed: out of memory", path);
     }

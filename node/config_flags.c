@@ -143,6 +143,7 @@ static void read_file_name(struct flag_reader *reader, const char *value)
     if (strlen(value) > CONFIG_TEXT_BYTES_MAX || value[0] == '\0') {
         config_error(reader->errors, "--config: the path is empty or longer than %d bytes",
                      CONFIG_TEXT_BYTES_MAX);
+        reader->config->guessing = true;
         return;
     }
     (void)snprintf(reader->config->file.text, sizeof(reader->config->file.text), "%s", value);
@@ -169,6 +170,7 @@ static void bad_flag(struct flag_reader *reader, const char *flag)
  * was. */
 static void stop(struct flag_reader *reader, const struct argp_state *state)
 {
+    reader->config->guessing = true;
     bool cluster = state->next == reader->parsed && state->next < state->argc;
     bad_flag(reader, state->argv[cluster ? state->next : state->next - 1]);
     reader->parsed = cluster ? state->next + 1 : state->next;
@@ -206,6 +208,7 @@ static error_t next_flag(int key, char *value, struct argp_state *state)
         read_print(reader, value);
         return 0;
     case ARGP_KEY_ARG:
+        reader->config->guessing = true;
         config_error(reader->errors,
                      "\"%.80s\" is no flag, and lockstepd takes nothing else; see lockstepd --help", value);
         return 0;
@@ -284,6 +287,7 @@ void config_read_environment(struct config *config, char *const *environment, st
         if (key == CONFIG_KEYS_COUNT) {
             config_error(errors, "there is no environment variable \"%.*s\"; see lockstepd --help",
                          size > 80 ? 80 : (int)size, variable);
+            config->guessing = true;
             continue;
         }
         (void)config_set(config, key, variable + size + 1, (struct config_origin){CONFIG_ENVIRONMENT, 0},

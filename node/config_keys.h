@@ -29,7 +29,8 @@
 /*    field  name  section  type  default  min  max  help */
 #define CONFIG_KEYS(X)                                                                                              \
     X(node_id, "node-id", "node", NUMBER, "", 1, INT64_MAX,                                                         \
-      "This node's number, unique in its cluster for ever. A node that lost its data directory gets a new one.")     \
+      "This node's number, unique in its cluster for ever. A node that lost its data directory can not come back "  \
+      "under it.")                                                                                                  \
     X(cluster, "cluster", "node", CLUSTER, "", 0, 0,                                                                \
       "The cluster's name, 1 to 64 of [A-Za-z0-9._-]; the cluster's id is the XXH3 hash of it. All digits are "      \
       "the id itself. Nodes and clients of different clusters refuse each other.")                                  \

@@ -193,6 +193,12 @@ bool config_parse_PATH(const char *text, struct config_range range, config_type_
     if (strlen(text) > CONFIG_TEXT_BYTES_MAX) {
         return refuse(why, "is longer than %d bytes", CONFIG_TEXT_BYTES_MAX);
     }
+    if (text[0] == '"' || text[0] == '\'') {
+        return refuse(why, "has quotes, which would be part of the path");
+    }
+    if (text[0] != '/') { /* it would be another directory whenever the process is started elsewhere */
+        return refuse(why, "does not begin at the root");
+    }
     (void)snprintf(ret_value->text, sizeof(ret_value->text), "%s", text);
     return true;
 }
@@ -203,7 +209,7 @@ void config_format_PATH(const config_type_PATH *value, char *ret_text, size_t si
 void config_allowed_PATH(struct config_range range, char *ret_text, size_t size)
 {
     (void)range;
-    (void)snprintf(ret_text, size, "a path");
+    (void)snprintf(ret_text, size, "an absolute path, /…, without quotes");
 }
 
 bool config_parse_ADDRESS(const char *text, struct config_range range, config_type_ADDRESS *ret_value,

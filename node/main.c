@@ -59,6 +59,11 @@ static enum node_exit check(const struct config *config, const struct config_err
         (void)fprintf(stderr, "lockstepd: %u wrong in the settings\n", errors->count);
         return NODE_EXIT_SETTINGS;
     }
+    struct config_errors doubts = {.count = 0};
+    config_doubts(config, &doubts);
+    for (unsigned i = 0; i < errors_kept(&doubts); i++) {
+        (void)fprintf(stderr, "lockstepd: warning: %s\n", doubts.text[i]);
+    }
     config_print(config, stdout);
     return NODE_EXIT_OK;
 }
@@ -77,6 +82,15 @@ static enum node_exit refuse(const struct config_errors *errors, struct logger *
     }
     node_log_exit(logger, NODE_EXIT_SETTINGS, why);
     return NODE_EXIT_SETTINGS;
+}
+
+static void tell_doubts(const struct config *config, struct logger *logger)
+{
+    struct config_errors doubts = {.count = 0};
+    config_doubts(config, &doubts);
+    for (unsigned i = 0; i < errors_kept(&doubts); i++) {
+        LOGGER_EVENT(logger, LOGGER_WARNING, "setting_doubtful", LOGGER_TEXT("why", doubts.text[i]));
+    }
 }
 
 /* --dev without a directory: one that goes with the node. */
@@ -116,6 +130,7 @@ int main(int argc, char **argv)
     if (errors.count > 0) {
         return (int)refuse(&errors, &logger);
     }
+    tell_doubts(&config, &logger);
     if (config.dev && config.data_dir.text[0] == '\0') {
         return (int)run_temporary(&config, &logger);
     }

@@ -313,6 +313,88 @@ static void what_is_required_is_asked_for(void **state)
     assert_int_equal(errors.count, 0);
 }
 
+/* What was given wrongly is wrong and not missing; and behind a name that was not understood may be what seems to be missing. */
+static void nothing_is_asked_for_that_may_have_been_given(void **state)
+{
+    static const char *const flags[] = {"--config=/nonexistent", "--no-such", "--node-id", "node-id=1",
+                                        "--config="};
+    char variable[] = "LOCKSTEPD_NODEID=1";
+    char *environment[] = {variable, NULL};
+    (void)state;
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        (void)load((const char *const[]){flags[i], NULL}, no_environment);
+        assert_int_equal(errors.count, 1);
+        assert_null(strstr(errors.text[0], "is not set"));
+    }
+    (void)load((const char *const[]){NULL}, environment);
+    assert_int_equal(errors.count, 1);
+    (void)load((const char *const[]){"--node-id=0", "--data-dir=data", NULL}, no_environment);
+    assert_int_equal(errors.count, 3);
+    assert_non_null(strstr(errors.text[0], "--node-id: \"0\" is less than 1"));
+    assert_non_null(
+        strstr(errors.text[1], "--data-dir: \"data\" does not begin at the root; allowed: an absolute path"));
+    assert_non_null(strstr(errors.text[2], "cluster is not set"));
+}
+
+static void a_path_is_absolute_and_without_quotes(void **state)
+{
+    static const char *const paths[] = {"data", "./data", "../data", "~/data", "\"/data\"", "'/data'"};
+    const struct config_origin origin = {CONFIG_FLAG, 0};
+    (void)state;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        assert_false(config_set(&config, CONFIG_KEY_data_dir, paths[i], origin, "x", &errors));
+    }
+    assert_non_null(strstr(errors.text[4], "has quotes, which would be part of the path"));
+    assert_true(config_set(&config, CONFIG_KEY_data_dir, "/data dir/it's", origin, "x", &errors));
+}
+
+/* ---- doubts ---- */
+
+static void assert_doubts(const char *listen, const char *peer_listen, const char *peers, unsigned count,
+                          const char *part)
+{
+    (void)load((const char *const[]){"--node-id=1", "--cluster=c", "--data-dir=/d", listen, peer_listen,
+                                     peers, NULL},
+               no_environment);
+    assert_int_equal(errors.count, 0);
+    config_doubts(&config, &errors);
+    assert_int_equal(errors.count, count);
+    if (strstr(errors.text[0], part) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", errors.text[0], part);
+    }
+}
+
+static void listening_elsewhere_than_peers_says_is_doubtful(void **state)
+{
+    (void)state;
+    assert_doubts(
+        "--listen=127.0.0.1:7400", "--peer-listen=127.0.0.1:7500",
+        "--peers=1=127.0.0.1:27601/127.0.0.1:27600", 2,
+        "listen: this node listens at 127.0.0.1:7400, and its entry in peers sends clients to 127.0.0.1:27600, which "
+        "is another port");
+    assert_doubts(
+        "--listen=10.0.0.1:7400", "--peer-listen=127.0.0.1:7500", "--peers=1=10.0.0.1:7500/10.0.0.1:7400", 1,
+        "--peer-listen: this node listens at 127.0.0.1:7500, and its entry in peers sends the other nodes to "
+        "10.0.0.1:7500, which is not an address of the loopback");
+    assert_doubts("--listen=[::1]:7400", "--peer-listen=localhost:7500",
+                  "--peers=1=n1:7500/n1:7400,2=n2:1/n2:2", 2, "");
+}
+
+/* Wildcards, names, translated addresses, all of it on one machine, port 0, and what is said of the other nodes. */
+static void deliberate_addresses_are_not_doubtful(void **state)
+{
+    (void)state;
+    assert_doubts("--listen=0.0.0.0:7400", "--peer-listen=[::]:7500", "--peers=1=n1:7500/n1:7400,2=n2:1/n2:2",
+                  0, "");
+    assert_doubts("--listen=10.0.0.1:7400", "--peer-listen=10.0.0.1:7500",
+                  "--peers=1=203.0.113.9:7500/203.0.113.9:7400", 0, "");
+    assert_doubts("--listen=127.0.0.1:7400", "--peer-listen=localhost:7500",
+                  "--peers=1=localhost:7500/127.0.0.1:7400,2=127.0.0.1:1/127.0.0.1:2", 0, "");
+    assert_doubts("--listen=127.0.0.1:0", "--peer-listen=127.0.0.1:7500",
+                  "--peers=1=127.0.0.1:7500/127.0.0.1:7400", 0, "");
+    assert_doubts("--listen=127.0.0.1:7400", "--peer-listen=127.0.0.1:7500", "--log-level=info", 0, "");
+}
+
 static void settings_that_contradict_each_other_are_refused(void **state)
 {
     (void)state;
@@ -388,6 +470,10 @@ int main(void)
         TEST(what_is_overridden_is_checked_all_the_same),
         TEST(unknown_flags_variables_and_arguments_are_named),
         TEST(what_is_required_is_asked_for),
+        TEST(nothing_is_asked_for_that_may_have_been_given),
+        TEST(a_path_is_absolute_and_without_quotes),
+        TEST(listening_elsewhere_than_peers_says_is_doubtful),
+        TEST(deliberate_addresses_are_not_doubtful),
         TEST(settings_that_contradict_each_other_are_refused),
         TEST(dev_needs_nothing_else),
         TEST(actions_are_read_from_flags),

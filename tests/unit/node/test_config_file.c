@@ -42,6 +42,25 @@ static void all_mistakes_of_a_file_are_told(void **state)
     assert_int_equal(errors.count, 3);
     assert_non_null(strstr(errors.text[0], ":2: ") != NULL ? errors.text[0] : strstr(errors.text[1], ":2: "));
     assert_non_null(strstr(errors.text[2], ":5: listen"));
+    read_text("\xEF\xBB\xBF[node]\nnode-id 1\ncluster\n[clients\n\n  \r\n; fine\n# fine\n[log]\nlog-level\n");
+    assert_int_equal(errors.count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        static const char *const places[] = {":2: ", ":3: ", ":4: ", ":10: "};
+        assert_non_null(strstr(errors.text[i], places[i]));
+        assert_non_null(strstr(errors.text[i], "this is no line of a settings file"));
+    }
+}
+
+/* With a setting under it, that setting says where it belongs. */
+static void an_unknown_section_is_told_once_also_if_it_is_empty(void **state)
+{
+    (void)state;
+    assert_file_error("[nosuch]\n[node]\nnode-id = 1\n",
+                      ":1: there is no section [nosuch]; see lockstepd --print sample");
+    assert_file_error("[node]\nnode-id = 1\n[nosuch]\n",
+                      ":3: there is no section [nosuch]; see lockstepd --print sample");
+    assert_file_error("[nodes]\nnode-id = 1\n",
+                      ":2: there is no section [nodes]; node-id belongs under [node]");
 }
 
 /* inih cuts such a line without a word: the rest would be lost, or read as another setting. */
@@ -208,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(mistakes_in_a_file_are_named_with_their_line),
         TEST(all_mistakes_of_a_file_are_told),
+        TEST(an_unknown_section_is_told_once_also_if_it_is_empty),
         TEST(a_line_that_is_too_long_is_refused),
         TEST(a_missing_file_is_an_error),
         TEST(printed_settings_read_back_as_the_same),

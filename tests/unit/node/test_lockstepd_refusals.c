@@ -54,6 +54,11 @@ static void wrong_settings_are_2(void **state)
     assert_exit((const char *const[]){"--config=/nonexistent", "--dev", NULL}, 2, "the file can not be read");
     assert_exit((const char *const[]){"--check-config", NULL}, 2, "lockstepd: 3 wrong in the settings");
     assert_exit((const char *const[]){"--check-config", "--dev", NULL}, 0, "");
+    assert_exit((const char *const[]){"--config=/nonexistent", NULL}, 2,
+                "name=SETTINGS why=\"/nonexistent: the file can not be");
+    assert_exit((const char *const[]){"--check-config", "--node-id=1", "--cluster=c", "--data-dir=/d",
+                                      "--peers=1=127.0.0.1:7500/127.0.0.1:7401", NULL},
+                0, "lockstepd: warning: listen: this node listens at 127.0.0.1:7400, and its entry in peers");
 }
 
 static void a_port_that_is_taken_is_3(void **state)
