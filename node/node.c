@@ -265,6 +265,7 @@ static enum node_exit replica_start(struct node *node)
         .random_seed = seed,
         .bootstrap = config->dev ? &node->self : config->peers.members,
         .bootstrap_count = config->dev ? 1 : config->peers.count,
+        .bootstrap_made_up = config->dev,
     };
     uv_update_time(&node->uv);
     node->replica = replica_open(&options, node->disk, node->link, &machine, &callbacks, loop_now(node->loop),

@@ -51,6 +51,7 @@ struct replica_config {
     /* The first configuration, used only when the directory is fresh: all nodes of a new cluster get the same list. */
     const struct replica_member *bootstrap;
     unsigned bootstrap_count;       /* 0: the directory must not be fresh */
+    bool bootstrap_made_up;         /* nobody wrote the list: no word if the directory's members are others */
 };
 
 /* The replicated state, as the replica needs it. */

@@ -292,6 +292,9 @@ void replica_read_answered(struct replica *replica, struct replica_peer *peer, c
 struct replica_peer *replica_peer_find(struct replica *replica, uint64_t node_id);
 /* Take over a configuration: places of peers, link addresses, own role. */
 void replica_members_set(struct replica *replica, const struct raft_configuration *configuration);
+/* Warn if the list that somebody wrote is not that of the directory: it has no effect. */
+void replica_members_compare(const struct replica *replica, const struct replica_config *config,
+                             const struct raft_configuration *configuration);
 void replica_members_decode(const void *data, size_t size, struct raft_configuration *ret_configuration);
 bool replica_member_parse(const struct raft_server *server, struct replica_member *ret_member);
 

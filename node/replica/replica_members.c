@@ -1,5 +1,7 @@
 /* The configuration as the replica uses it: a place per other member, its address told to the link. Follows raft's
  * newest configuration; decides nothing about membership. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,5 +111,69 @@ void replica_members_set(struct replica *replica, const struct raft_configuratio
         replica->listed = true;
         replica->voter = server->role == RAFT_VOTER;
         memcpy(replica->address, server->address, strlen(server->address) + 1);
+    }
+}
+
+/* ---- the settings' list ---- */
+
+static const struct replica_member *listed_member(const struct replica_config *config, uint64_t node_id)
+{
+    for (unsigned i = 0; i < config->bootstrap_count; i++) {
+        if (config->bootstrap[i].node_id == node_id) {
+            return &config->bootstrap[i];
+        }
+    }
+    return NULL;
+}
+
+/* The first thing in which the list of the settings differs. @return false if there is none. */
+static bool difference(const struct replica_config *config, const struct raft_configuration *configuration,
+                       char *ret_text, size_t size)
+{
+    for (unsigned i = 0; i < configuration->n; i++) {
+        const struct raft_server *server = &configuration->servers[i];
+        const struct replica_member *listed = listed_member(config, server->id);
+        char address[WIRE_ADDRESS_BYTES_MAX + 1];
+        if (listed == NULL) {
+            (void)snprintf(ret_text, size, "node %" PRIu64 " is not in it", (uint64_t)server->id);
+            return true;
+        }
+        (void)snprintf(address, sizeof address, "%s %s", listed->peer_address, listed->client_address);
+        if (strcmp(address, server->address) != 0) {
+            (void)snprintf(ret_text, size, "it has node %" PRIu64 " at \"%s\" and not at \"%s\"",
+                           (uint64_t)server->id, address, server->address);
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < config->bootstrap_count; i++) {
+        if (!in_configuration(configuration, config->bootstrap[i].node_id)) {
+            (void)snprintf(ret_text, size, "it has node %" PRIu64 " too", config->bootstrap[i].node_id);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Before the cluster is formed the list of the settings is not taken either: another node may have formed it already, with the
+ * list that this node was begun with as entry 1, and two nodes must never have different entries under one index and term. */
+void replica_members_compare(const struct replica *replica, const struct replica_config *config,
+                             const struct raft_configuration *configuration)
+{
+    char what[2 * WIRE_ADDRESS_BYTES_MAX + 128];
+    if (config->bootstrap_made_up || config->bootstrap_count == 0 ||
+        !difference(config, configuration, what, sizeof what)) {
+        return;
+    }
+    if (replica->metadata.formed) {
+        replica_log(
+            replica, 1,
+            "the setting peers differs from the members of the cluster and is not used; correct it: %s",
+            what);
+    } else {
+        replica_log(
+            replica, 1,
+            "the setting peers differs from the list that this data directory was begun with, and is not used; if it is right "
+            "now and the cluster has never served, stop this node, empty its directory and start it again: %s",
+            what);
     }
 }

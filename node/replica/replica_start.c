@@ -317,11 +317,12 @@ static void newest_configuration(const struct replica *replica, struct raft_conf
     replica_members_decode(replica->change.data, replica->change.size, ret_configuration);
 }
 
-static void learn_members(struct replica *replica)
+static void learn_members(struct replica *replica, const struct replica_config *config)
 {
     struct raft_configuration configuration;
     newest_configuration(replica, &configuration);
     replica_members_set(replica, &configuration);
+    replica_members_compare(replica, config, &configuration);
     raft_configuration_close(&configuration);
     const struct log_entry *first = log_first_index(replica->log) == 1 ? log_get(replica->log, 1) : NULL;
     if (first != NULL) {
@@ -487,7 +488,7 @@ struct replica *replica_open(const struct replica_config *config, struct disk *d
         replica_close(replica);
         return NULL;
     }
-    learn_members(replica);
+    learn_members(replica, config);
     replica->remind_ms = replica->now_ms + REPLICA_REMIND_MS;
     replica_form_if_complete(replica);
     replica_start_if_ready(replica);

@@ -223,6 +223,8 @@ static void a_node_that_waits_for_the_others_answers_and_stops(void **state)
     (void)snprintf(data_dir, sizeof(data_dir), "--data-dir=%s/data", directory);
     struct daemon *daemon = daemon_serve((const char *const[]){
         "--node-id=1", "--cluster=c", "--listen=127.0.0.1:0", data_dir, peer_listen, peers, NULL});
+    assert_null(strstr(daemon->log, "setting_doubtful")); /* port 0 can not be in peers */
+    assert_null(strstr(daemon->log, "the setting peers"));
     struct client *client = client_hello(daemon->listen, &hello);
     assert_int_equal(hello.status, PROTO_STATUS_OK);
     assert_int_equal(hello.leader_id, 0);
@@ -231,6 +233,29 @@ static void a_node_that_waits_for_the_others_answers_and_stops(void **state)
     assert_int_equal(client_reply(client).status, PROTO_STATUS_NOT_LEADER);
     client_free(client);
     stop(daemon);
+}
+
+/* peers counts when the directory is fresh, and a correction of it afterwards must not be ignored without a word. */
+static void a_node_says_that_a_corrected_list_of_peers_is_not_used(void **state)
+{
+    char data_dir[128];
+    char listens[2][64];
+    char peers[2][256];
+    (void)state;
+    (void)snprintf(data_dir, sizeof(data_dir), "--data-dir=%s/data", directory);
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned port = port_free();
+        (void)snprintf(listens[i], sizeof(listens[i]), "--peer-listen=127.0.0.1:%u", port);
+        (void)snprintf(peers[i], sizeof(peers[i]),
+                       "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:2/127.0.0.1:2", port);
+        struct daemon *daemon = daemon_serve((const char *const[]){
+            "--node-id=1", "--cluster=c", "--listen=127.0.0.1:0", data_dir, listens[i], peers[i], NULL});
+        stop(daemon);
+        const char *told =
+            strstr(daemon->log,
+                   "level=warning event=replica msg=\"the setting peers differs from the list that this");
+        assert_true((told != NULL) == (i == 1));
+    }
 }
 
 static void sigint_stops_it_too(void **state)
@@ -296,6 +321,7 @@ int main(int argc, char **argv)
         TEST(sighup_is_told_and_ignored),
         TEST(a_second_signal_ends_it_at_once),
         TEST(a_node_that_waits_for_the_others_answers_and_stops),
+        TEST(a_node_says_that_a_corrected_list_of_peers_is_not_used),
         TEST(sigint_stops_it_too),
         TEST(a_client_that_renewed_in_time_outlives_a_stopped_server),
         TEST(each_line_of_a_json_log_is_an_object),

@@ -46,7 +46,7 @@ void cluster_crash(struct cluster *cluster, unsigned node)
     simulated_disk_boot(it->disk);
 }
 
-static void fill_members(const struct cluster *cluster, struct replica_member *members)
+void cluster_members(const struct cluster *cluster, struct replica_member *members)
 {
     for (unsigned i = 0; i < cluster->options.nodes; i++) {
         struct replica_member *member = &members[i];
@@ -78,7 +78,7 @@ bool cluster_start(struct cluster *cluster, unsigned place)
     const struct replica_machine machine = cluster_machine(node);
     const struct replica_callbacks callbacks = cluster_callbacks(node);
     const struct cluster_options *options = &cluster->options;
-    fill_members(cluster, members);
+    cluster_members(cluster, members);
     node_reset(node);
     struct replica_config config = {
         .cluster_id = 7, .node_id = node->id, .election_timeout_ms = 300, .heartbeat_ms = 30,

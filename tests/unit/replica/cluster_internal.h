@@ -10,6 +10,8 @@ _Noreturn void cluster_violation(const struct cluster *cluster, const struct clu
 /* Up and not stalled. */
 bool cluster_runs(const struct cluster_node *node);
 struct replica_machine cluster_machine(struct cluster_node *node);
+/* The list that every node is given. */
+void cluster_members(const struct cluster *cluster, struct replica_member *members);
 struct replica_callbacks cluster_callbacks(struct cluster_node *node);
 
 extern const struct link_ops cluster_link_ops;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "cluster.h"
+#include "cluster_internal.h"
 
 static uint64_t seed = 1;
 
@@ -263,6 +264,71 @@ static void open_refused(struct cluster *cluster, struct replica_config config, 
     }
 }
 
+/* ---- the list of the settings, once there is another ---- */
+
+static char warned[1024];
+
+static void keep_warning(void *ctx, int level, const char *message)
+{
+    (void)ctx;
+    if (level == 1 && strstr(message, "the setting peers") != NULL) {
+        (void)snprintf(warned, sizeof warned, "%s", message);
+    }
+}
+
+/* What a node that is down says of this list when it starts; "" for nothing. */
+static const char *warning_about(struct cluster *cluster, const struct replica_member *members, unsigned count, bool made_up)
+{
+    struct cluster_node *node = &cluster->nodes[0];
+    char message[512] = "";
+    struct replica_machine machine = cluster_machine(node);
+    struct replica_callbacks callbacks = cluster_callbacks(node);
+    struct replica_config config = {
+        .cluster_id = 7, .node_id = 1, .election_timeout_ms = 300, .heartbeat_ms = 30, .entries_in_flight_max = 8,
+        .snapshot_after_bytes = 1 << 20, .trailing_bytes = 1 << 20, .random_seed = 5,
+        .bootstrap = members, .bootstrap_count = count, .bootstrap_made_up = made_up,
+    };
+    callbacks.log = keep_warning;
+    warned[0] = 0;
+    struct replica *replica = replica_open(&config, simulated_disk_seam(node->disk), &node->link, &machine, &callbacks,
+                                           (struct local_time){cluster->now_ms}, message, sizeof message);
+    if (replica == NULL) {
+        fail_msg("%s", message);
+    }
+    replica_close(replica);
+    return warned;
+}
+
+static void a_list_that_is_not_used_is_told(void **state)
+{
+    (void)state;
+    for (unsigned formed = 0; formed < 2; formed++) {
+        struct cluster *cluster = cluster_create(cluster_options(3, seed));
+        struct replica_member members[4];
+        if (formed) {
+            cluster_start_all(cluster);
+            assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
+        } else {
+            assert_true(cluster_start(cluster, 0));
+            cluster_run(cluster, 1000);
+        }
+        cluster_crash(cluster, 0);
+        cluster_members(cluster, members);
+        members[3] = (struct replica_member){4, "node4:1", "node4:2", true};
+        const char *kind = formed ? "differs from the members of the cluster and is not used" : "and the cluster has never served";
+        assert_string_equal(warning_about(cluster, members, 3, false), "");
+        assert_non_null(strstr(warning_about(cluster, members, 4, false), "it has node 4 too"));
+        assert_non_null(strstr(warned, kind));
+        assert_non_null(strstr(warning_about(cluster, members, 2, false), "node 3 is not in it"));
+        assert_string_equal(warning_about(cluster, members, 2, true), "");
+        assert_string_equal(warning_about(cluster, members, 0, false), "");
+        (void)snprintf(members[1].client_address, sizeof members[1].client_address, "elsewhere:2");
+        assert_non_null(strstr(warning_about(cluster, members, 3, false), "elsewhere:2\" and not at \""));
+        assert_non_null(strstr(warned, kind));
+        cluster_free(cluster);
+    }
+}
+
 static void a_wrong_directory_or_list_is_refused_by_name(void **state)
 {
     (void)state;
@@ -314,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
         cmocka_unit_test(nodes_that_lost_their_directories_do_not_form_a_new_cluster),
         cmocka_unit_test(a_first_start_may_be_interrupted_at_any_moment),
+        cmocka_unit_test(a_list_that_is_not_used_is_told),
         cmocka_unit_test(a_wrong_directory_or_list_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
