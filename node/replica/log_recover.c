@@ -17,9 +17,9 @@
 #include "node/replica/little_endian.h"
 
 #define LOG_INDEX_MAX (UINT64_MAX / 4) /* of an entry; no count from it overflows */
-#define WHAT_TO_DO                                                                           \
-    "; do not edit it: restore the file from a copy, or remove this node from the cluster, " \
-    "empty its directory and add it again"
+#define WHAT_TO_DO                                                                                       \
+    "; do not edit it: put back what was removed or damaged, if there is a copy of this very state; else see " \
+    "docs/operations.md, \"A node is lost\""
 
 struct recovery {
     struct log *log;

@@ -255,8 +255,8 @@ static enum metadata_result is_fresh(struct disk *disk, struct failure *failure)
     if (search.found) {
         (void)snprintf(
             failure->message, failure->size,
-            "metadata-1 and metadata-2 are missing, but there is %s: this node's votes are lost; restore the "
-            "files, or remove this node from the cluster, empty its directory and add it again",
+            "metadata-1 and metadata-2 are missing, but there is %s: this node's votes are lost; put the files back, if "
+            "there is a copy of this very state; else see docs/operations.md, \"A node is lost\"",
             search.name);
         return METADATA_CORRUPT;
     }
@@ -275,8 +275,8 @@ static enum metadata_result refuse(const struct copies *copies, struct failure *
     }
     (void)snprintf(
         failure->message, failure->size,
-        "metadata-1 is %s and metadata-2 is %s: this node's votes are not known; restore one of the files, or "
-        "remove this node from the cluster, empty its directory and add it again",
+        "metadata-1 is %s and metadata-2 is %s: this node's votes are not known; put one of the files back, if there is a "
+        "copy of this very state; else see docs/operations.md, \"A node is lost\"",
         copies->states[0] == COPY_MISSING ? "missing" : "damaged",
         copies->states[1] == COPY_MISSING ? "missing" : "damaged");
     return METADATA_CORRUPT;

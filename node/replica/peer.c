@@ -60,7 +60,7 @@ const char *peer_hello_decode(const uint8_t *data, struct peer_hello *ret_hello)
 
 void peer_log_seldom(struct peer_link *link, int level, uint64_t peer_id, const char *reason, const char *detail)
 {
-    char line[384];
+    char line[512];
     uint64_t now = uv_now(link->loop);
     for (unsigned i = 0; i < PEER_LOG_SLOTS; i++) {
         const struct peer_log_slot *slot = &link->log_slots[i];

@@ -166,7 +166,10 @@ static void out_fail(struct peer_out *out, const char *reason, int error)
         return;
     }
     if (reason != NULL) {
-        peer_log_seldom(link, 1, out->peer_id, reason, error == 0 ? out->address : uv_strerror(error));
+        char detail[384];
+        (void)snprintf(detail, sizeof detail, "%s%sat %s", error == 0 ? "" : uv_strerror(error), error == 0 ? "" : ", ",
+                       out->address);
+        peer_log_seldom(link, 1, out->peer_id, reason, detail);
     }
     out_retry(out);
     if (told) {
@@ -330,7 +333,7 @@ static void out_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         return;
     }
     if (size < 0) {
-        out_fail(out, "connection closed", size == UV_EOF ? 0 : (int)size);
+        out_fail(out, size == UV_EOF ? "it closed the connection" : "connection lost", size == UV_EOF ? 0 : (int)size);
         return;
     }
     out->greeting_size += (size_t)size;

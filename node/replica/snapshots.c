@@ -242,8 +242,8 @@ static bool verify_newest(struct opening *opening)
             snapshot_name(file->info.index, file->info.term, false, name);
             (void)snprintf(
                 opening->message, opening->message_size,
-                "%s is damaged: %s; restore it from a copy, or remove this node from the cluster, empty its "
-                "directory and add it again",
+                "%s is damaged: %s; if the node does not start without it, put it back if there is a copy of it; else see "
+                "docs/operations.md, \"A node is lost\"",
                 name, problem);
         }
     }

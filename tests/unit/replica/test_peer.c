@@ -261,6 +261,7 @@ static void a_lost_stream_is_told_and_opened_again(void **state)
     fixture.b.refuse_next = true; /* b closes the stream on the first frame */
     RUN_UNTIL(&fixture, fixture.a.downs == 1);
     assert_int_equal(fixture.b.frames, 1);
+    assert_non_null(strstr(fixture.a.last_log, "node 2: it closed the connection: at 127.0.0.1:"));
     RUN_UNTIL(&fixture, fixture.a.ups == 2);
     assert_true(send_number(fixture.a.link, 2, 1, "y", 1));
     RUN_UNTIL(&fixture, fixture.b.frames == 2);
