@@ -71,7 +71,7 @@ class Cluster:
 
     def __enter__(self):
         sweep(self.data_root)
-        self.directory = tempfile.mkdtemp(prefix=PREFIX, dir=self.data_root)
+        self.directory = tempfile.mkdtemp(prefix=PREFIX, dir=os.path.abspath(self.data_root))
         # pylint: disable=consider-using-with
         self.owner = open(os.path.join(self.directory, "owner"), "w", encoding="ascii")
         fcntl.flock(self.owner, fcntl.LOCK_EX)
