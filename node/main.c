@@ -1,5 +1,6 @@
 /* lockstepd: arguments in, an exit code out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,10 +112,22 @@ static enum node_exit run_temporary(struct config *config, struct logger *logger
     return code;
 }
 
+/* Standard descriptors that are closed would be given to the next sockets and files, which libuv does not bear, and which
+ * the log would be written into. What takes their place is opened the wrong way round: using it fails, as if it were closed. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) {
+            exit(NODE_EXIT_INTERNAL); /* perhaps without a place to say so */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct config config; /* large, and needed to the end */
     static struct config_errors errors;
+    fill_standard_descriptors();
     enum config_action action = config_load(&config, argc, argv, environ, &errors);
     if (print(action)) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

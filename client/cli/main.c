@@ -1,7 +1,9 @@
 /* `lockstep`: for people and shell scripts. Finds the subcommand; each has a file or shares one with its kin. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/cli/cli.h"
 
@@ -96,6 +98,17 @@ static void print_version(FILE *stream, struct argp_state *state)
     (void)fprintf(stream, "lockstep %s\n", lockstep_version());
 }
 
+/* The library's sockets would take the place of standard descriptors that are closed, which libuv does not bear, and which would
+ * be read and written by mistake. What takes it instead is opened the wrong way round: using it fails, as if it were closed. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) {
+            exit(CLI_EXIT_FAILED); /* perhaps without a place to say so */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&cli_common_argp, 0, NULL, 0}, {0}};
@@ -108,6 +121,7 @@ int main(int argc, char **argv)
     };
     struct cli cli;
     struct top top = {.cli = &cli, .first = 0};
+    fill_standard_descriptors();
     argp_err_exit_status = CLI_EXIT_USAGE;
     argp_program_version_hook = print_version;
     cli_init(&cli);
