@@ -1,17 +1,22 @@
 /* See survey.h. Each node is asked by a probe: a driver of its own with a core that stays with one address, on the same
  * loop. The first probes go to the endpoints; the members that the answers name and that nobody has asked yet come next.
  *
+ *   S1  One cluster is shown: that of the first endpoint in the client's list that answers. A node that answers for another is
+ *       shown as one that did not, and the members that it named are forgotten.
+ *
  * Everything here runs on the loop's thread, so that no lock is needed; a probe's answer comes within a turn of the probe's
  * driver, where it only copies and closes the probe. */
 #include "client/survey.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/views.h"
 
-enum { PROBES_MAX = 32 };
+/* Until it is known which cluster is shown, each endpoint may name members of another. */
+enum { PROBES_MAX = 32, MEMBERS_HEARD_MAX = LOCKSTEP_ENDPOINTS_MAX * PROTO_MEMBERS_MAX };
 
 struct survey;
 
@@ -24,6 +29,7 @@ struct probe {
 };
 
 struct member {
+    uint64_t cluster_id; /* of the node that named it */
     uint64_t node_id;
     bool voter;
     char peer_address[PROTO_ADDRESS_BYTES_MAX + 1];
@@ -36,8 +42,9 @@ struct survey {
     unsigned under_way;
     unsigned count;
     struct probe probes[PROBES_MAX];
-    struct member members[PROTO_MEMBERS_MAX];
+    struct member members[MEMBERS_HEARD_MAX];
     unsigned members_count;
+    uint64_t cluster_id; /* S1; 0: nobody has answered yet */
     bool wrong_cluster;
 };
 
@@ -50,11 +57,13 @@ static void learn_members(struct survey *survey, const struct proto_cluster_repl
     for (uint32_t i = 0; i < cluster->members_count; i++) {
         const struct proto_member *from = &cluster->members[i];
         unsigned at = 0;
-        while (at < survey->members_count && survey->members[at].node_id != from->node_id) {
+        while (at < survey->members_count && (survey->members[at].node_id != from->node_id ||
+                                              survey->members[at].cluster_id != cluster->cluster_id)) {
             at++;
         }
-        if (at == survey->members_count && at < PROTO_MEMBERS_MAX) {
+        if (at == survey->members_count && at < MEMBERS_HEARD_MAX) {
             struct member *member = &survey->members[survey->members_count++];
+            member->cluster_id = cluster->cluster_id;
             member->node_id = from->node_id;
             member->voter = from->voter;
             view_text(from->peer_address, member->peer_address, sizeof(member->peer_address));
@@ -78,6 +87,38 @@ static void on_answer(void *user, const struct lsc_outcome *outcome)
     probe->survey->wrong_cluster |= outcome->result == LOCKSTEP_WRONG_CLUSTER;
     const char *detail = outcome->detail[0] == '\0' ? lockstep_result_text(outcome->result) : outcome->detail;
     (void)snprintf(node->error, sizeof(node->error), "%.*s", (int)sizeof(node->error) - 1, detail);
+}
+
+static void reject(const struct survey *survey, struct lockstep_node_status *node)
+{
+    struct lockstep_node_status rejected = {.result = LOCKSTEP_WRONG_CLUSTER};
+    memcpy(rejected.address, node->address, sizeof(rejected.address));
+    (void)snprintf(rejected.error, sizeof(rejected.error),
+                   "a node of cluster %" PRIu64 ", while the first endpoint that answered is of cluster %" PRIu64,
+                   node->cluster_id, survey->cluster_id);
+    *node = rejected;
+}
+
+/* S1, when all that were asked have answered or not. */
+static void keep_one_cluster(struct survey *survey)
+{
+    for (unsigned i = 0; i < survey->count && survey->cluster_id == 0; i++) {
+        const struct lockstep_node_status *node = &survey->probes[i].node;
+        survey->cluster_id = node->result == LOCKSTEP_OK ? node->cluster_id : 0;
+    }
+    for (unsigned i = 0; i < survey->count; i++) {
+        struct lockstep_node_status *node = &survey->probes[i].node;
+        if (node->result == LOCKSTEP_OK && node->cluster_id != survey->cluster_id) {
+            reject(survey, node);
+        }
+    }
+    unsigned kept = 0;
+    for (unsigned i = 0; i < survey->members_count; i++) {
+        if (survey->members[i].cluster_id == survey->cluster_id) {
+            survey->members[kept++] = survey->members[i];
+        }
+    }
+    survey->members_count = kept;
 }
 
 static bool is_asked(const struct survey *survey, const char *address)
@@ -110,7 +151,8 @@ static void on_probe_closed(void *ctx, int result)
     if (survey->under_way > 0) {
         return;
     }
-    /* All that were asked have answered or not: whom do they name that is still missing? */
+    keep_one_cluster(survey);
+    /* Whom do they name that is still missing? */
     for (unsigned i = 0; i < survey->members_count; i++) {
         const struct member *member = &survey->members[i];
         if (!has_answered(survey, member->node_id) && !is_asked(survey, member->client_address)) {
@@ -195,12 +237,13 @@ static void describe(const struct survey *survey, struct lockstep_node_status *n
 }
 
 /* The same node may have been asked by two names; and an endpoint that did not answer and that no member has is another name
- * of one of them, or of nobody: it is shown only if nobody named the members. */
+ * of one of them, or of nobody: it is shown only if nobody named the members. Who answered for another cluster is shown always:
+ * it was asked by mistake. */
 static bool is_shown(const struct survey *survey, unsigned at)
 {
     const struct lockstep_node_status *node = &survey->probes[at].node;
     if (node->node_id == 0) {
-        return survey->members_count == 0;
+        return survey->members_count == 0 || node->result == LOCKSTEP_WRONG_CLUSTER;
     }
     for (unsigned i = 0; i < survey->count; i++) {
         const struct lockstep_node_status *other = &survey->probes[i].node;
