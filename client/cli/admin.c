@@ -1,7 +1,6 @@
 /* `force-release`, `kill-session`: an administrator takes away what a client can not or will not give back. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "client/cli/cli.h"
 
@@ -45,6 +44,16 @@ static error_t parse_admin(int key, char *argument, struct argp_state *state)
 
 static const struct argp_child admin_children[] = {{&cli_common_argp, 0, NULL, 0}, {0}};
 
+/* What was not found has no sentence of its own in the answer. */
+static int not_held(const struct admin_words *words)
+{
+    if (words->token == 0) {
+        return cli_report(CLI_EXIT_NOT_FOUND, "NOT_FOUND", words->subject, "nobody holds this lock");
+    }
+    return cli_report(CLI_EXIT_NOT_FOUND, "NOT_FOUND", words->subject,
+                      "token %" PRIu64 " does not hold this lock", words->token);
+}
+
 static int finish(const struct cli *cli, const char *subject, int result, uint64_t count)
 {
     if (result != LOCKSTEP_OK) {
@@ -76,7 +85,8 @@ int cli_force_release(struct cli *cli, int argc, char **argv)
     cli_parse(&argp, argc, argv, &words);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_force_release(client, words.subject, words.token, words.reason, &count);
-    int code = finish(cli, words.subject, result, count);
+    bool not_found = result == LOCKSTEP_NOT_FOUND || result == LOCKSTEP_NOT_HELD;
+    int code = not_found ? not_held(&words) : finish(cli, words.subject, result, count);
     lockstep_client_free(client);
     return code;
 }
@@ -95,7 +105,9 @@ int cli_kill_session(struct cli *cli, int argc, char **argv)
     uint64_t id = cli_number("ID", words.subject, 1, UINT64_MAX);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_session_kill(client, id, words.reason);
-    int code = finish(cli, words.subject, result, 1);
+    int code = result == LOCKSTEP_NOT_FOUND ? cli_report(CLI_EXIT_NOT_FOUND, "NOT_FOUND", words.subject,
+                                                         "there is no session with this number")
+                                            : finish(cli, words.subject, result, 1);
     lockstep_client_free(client);
     return code;
 }

@@ -35,7 +35,11 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 /* ---- ends ---- */
 
 enum cli_exit cli_exit_of(int result);
-/* "lockstep: what: sentence" on standard error. @return the exit code that goes with `result`. */
+/* Say on standard error what failed, and why: "lockstep: what: NAME: sentence", or with -o json an object on one line.
+ * @return `code`. */
+__attribute__((format(printf, 4, 5))) int cli_report(enum cli_exit code, const char *name, const char *what,
+                                                     const char *format, ...);
+/* The same for a result of the library, with its sentence. @return the exit code that goes with `result`. */
 int cli_fail(const char *what, int result);
 /* End with CLI_EXIT_USAGE, naming the word and what is allowed. */
 _Noreturn __attribute__((format(printf, 1, 2))) void cli_misused(const char *format, ...);
@@ -45,6 +49,8 @@ _Noreturn __attribute__((format(printf, 1, 2))) void cli_misused(const char *for
 /* "500ms", "30s", "5m", "2h". Ends the process, naming `option`, if it is anything else or not within min..max. */
 int64_t cli_duration(const char *option, const char *text, int64_t min_ms, int64_t max_ms);
 uint64_t cli_number(const char *option, const char *text, uint64_t min, uint64_t max);
+/* As cli_duration() takes it: "1500ms", "90s", "24h". `ret_text` has room for 32 bytes. */
+const char *cli_duration_exact(int64_t ms, char *ret_text);
 /* For people: "9.8s", "3m12s", "500ms". `ret_text` has room for 32 bytes. */
 const char *cli_duration_text(uint64_t ms, char *ret_text);
 

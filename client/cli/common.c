@@ -11,11 +11,13 @@
 
 #define ENDPOINTS_DEFAULT "127.0.0.1:7400"
 
-enum { KEY_TIMEOUT = 0x100, ENDPOINTS_BYTES_MAX = 8192 };
+enum { KEY_TIMEOUT = 0x100, ENDPOINTS_BYTES_MAX = 8192, SENTENCE_BYTES_MAX = 1024 };
+
+static bool failures_as_json; /* as struct cli.json, for those who report without one */
 
 static const struct argp_option common_options[] = {
-    {"endpoints", 'e', "HOST:PORT,...", 0, "any of the cluster's nodes (LOCKSTEP_ENDPOINTS; else the cluster on this machine)", 10},
-    {"output", 'o', "text|json", 0, "for people or for programs; text", 10},
+    {"endpoints", 'e', "HOST:PORT,...", 0, "any of the cluster's nodes (see the end of lockstep --help)", 10},
+    {"output", 'o', "text|json", 0, "for people or for programs, failures too; text", 10},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "how long an answer may take; 10s", 10},
     {0},
 };
@@ -41,6 +43,7 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
             cli_misused("--output is \"%s\"; allowed are text and json", argument);
         }
         cli->json = strcmp(argument, "json") == 0;
+        failures_as_json = cli->json;
         return 0;
     case KEY_TIMEOUT:
         cli->timeout_ms = cli_duration("--timeout", argument, 1, 24LL * 60 * 60 * 1000);
@@ -161,14 +164,34 @@ enum cli_exit cli_exit_of(int result)
     }
 }
 
+int cli_report(enum cli_exit code, const char *name, const char *what, const char *format, ...)
+{
+    char sentence[SENTENCE_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(sentence, sizeof sentence, format, arguments); /* a longer one is cut */
+    va_end(arguments);
+    /* A word that is no UTF-8 is in no JSON: then it is told as text. */
+    json_t *object = failures_as_json ? json_pack("{s:s, s:i, s:s, s:s}", "error", name, "exit_code", (int)code, "subject",
+                                                  what, "message", sentence)
+                                      : NULL;
+    if (object == NULL) {
+        (void)fprintf(stderr, "lockstep: %s: %s: %s\n", what, name, sentence);
+    } else {
+        (void)json_dumpf(object, stderr, JSON_COMPACT);
+        (void)fputc('\n', stderr);
+    }
+    json_decref(object);
+    return (int)code;
+}
+
 int cli_fail(const char *what, int result)
 {
     const char *text = lockstep_result_text(result);
     const char *sentence = lockstep_error_message();
     bool adds = sentence[0] != '\0' && strcmp(sentence, text) != 0;
-    (void)fprintf(stderr, "lockstep: %s: %s: %s%s%s\n", what, lockstep_result_name(result), text, adds ? ": " : "",
-                  adds ? sentence : "");
-    return (int)cli_exit_of(result);
+    return cli_report(cli_exit_of(result), lockstep_result_name(result), what, "%s%s%s", text,
+                      adds ? ": " : "", adds ? sentence : "");
 }
 
 _Noreturn void cli_misused(const char *format, ...)

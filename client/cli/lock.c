@@ -238,7 +238,7 @@ static void settle_times(struct run *run)
     grace_max = grace_max > 0 ? grace_max : 0;
     if (run->grace_ms > grace_max) {
         cli_misused("--grace is more than what a ttl leaves for it; with this ttl allowed are 0ms..%s",
-                    cli_duration_text((uint64_t)grace_max, half));
+                    cli_duration_exact(grace_max, half));
     }
     if (run->grace_ms < 0) {
         run->grace_ms = run->wanted.ttl_ms / 4 < GRACE_MS_MAX ? run->wanted.ttl_ms / 4 : GRACE_MS_MAX;
@@ -270,8 +270,9 @@ static int start_acquire(struct run *run)
     struct lockstep_acquire_options wish;
     cli_client_options(run->cli, &options);
     options.session_ttl_ms = run->wanted.ttl_ms;
-    options.lost_lead_ms = run->grace_ms + SLACK_MS < run->wanted.ttl_ms / 2 ? run->grace_ms + SLACK_MS
-                                                                             : run->wanted.ttl_ms / 2;
+    options.lock_delay_ms = run->wanted.lock_delay_ms;
+    options.lost_lead_ms =
+        run->grace_ms + SLACK_MS < run->wanted.ttl_ms / 2 ? run->grace_ms + SLACK_MS : run->wanted.ttl_ms / 2;
     int result = lockstep_async_create(&run->loop, &options, &run->async);
     if (result != LOCKSTEP_OK) {
         return result;
@@ -299,7 +300,8 @@ static int split_command(struct run *run, int argc, char **argv)
 int cli_lock(struct cli *cli, int argc, char **argv)
 {
     static const struct argp_option argp_options[] = {
-        {"grace", KEY_GRACE, "DURATION", 0, "if the lock is about to be lost: from SIGTERM to SIGKILL; a quarter of the ttl", 1},
+        {"grace", KEY_GRACE, "DURATION", 0,
+         "if the lock is about to be lost: from SIGTERM to SIGKILL; a quarter of the ttl, 5s at most", 1},
         {0}};
     static const struct argp_child children[] = {{&cli_common_argp, 0, NULL, 0}, {&cli_wanted_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {

@@ -21,7 +21,7 @@ static const struct subcommand {
     {"list", cli_list, "[PREFIX]", "the locks in use"},
     {"sessions", cli_sessions, "", "the sessions"},
     {"check", cli_check, "KEY FENCE", "whether FENCE is that of a current holder"},
-    {"cluster", cli_cluster, "status", "every node as it sees itself"},
+    {"cluster", cli_cluster, "status|transfer", "every node as it sees itself; or let another node lead"},
     {"force-release", cli_force_release, "KEY --reason R", "take a lock away from its holders"},
     {"kill-session", cli_kill_session, "ID --reason R", "end a session with all it holds"},
 };
@@ -38,7 +38,10 @@ static void print_table(FILE *out)
     CLI_EXITS(X)
 #undef X
     (void)fputs("`lock` returns the exit code of COMMAND, or 128 + N if signal N ended it.\n\n"
-                "Durations are 500ms, 30s, 5m or 2h.\n",
+                "Durations are 500ms, 30s, 5m or 2h.\n\n"
+                "Without --endpoints those of LOCKSTEP_ENDPOINTS are asked; else those in the file\n"
+                "$TMPDIR/lockstep-cluster-USER/endpoints (/tmp if TMPDIR is not set), which deploy/local-cluster\n"
+                "makes, if it is the user's own; else 127.0.0.1:7400.\n",
                 out);
 }
 

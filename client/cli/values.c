@@ -11,6 +11,7 @@ static const struct unit {
     const char *name;
     int64_t ms;
 } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}};
+enum { UNITS = sizeof units / sizeof units[0] };
 
 /* @return -1 if it is none. */
 static int64_t duration_parse(const char *text)
@@ -21,7 +22,7 @@ static int64_t duration_parse(const char *text)
     }
     errno = 0;
     long long count = strtoll(text, &end, 10);
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    for (size_t i = 0; i < UNITS; i++) {
         if (strcmp(end, units[i].name) == 0 && errno == 0 && count <= INT64_MAX / units[i].ms) {
             return count * units[i].ms;
         }
@@ -38,8 +39,8 @@ int64_t cli_duration(const char *option, const char *text, int64_t min_ms, int64
         cli_misused("%s is \"%s\"; allowed are durations such as 500ms, 30s, 5m or 2h", option, text);
     }
     if (ms < min_ms || ms > max_ms) {
-        cli_misused("%s is %s; allowed are %s..%s", option, text, cli_duration_text((uint64_t)min_ms, least),
-                    cli_duration_text((uint64_t)max_ms, most));
+        cli_misused("%s is %s; allowed are %s..%s", option, text, cli_duration_exact(min_ms, least),
+                    cli_duration_exact(max_ms, most));
     }
     return ms;
 }
@@ -53,6 +54,16 @@ uint64_t cli_number(const char *option, const char *text, uint64_t min, uint64_t
         cli_misused("%s is \"%s\"; allowed are numbers %" PRIu64 "..%" PRIu64, option, text, min, max);
     }
     return number;
+}
+
+const char *cli_duration_exact(int64_t ms, char *ret_text)
+{
+    size_t unit = UNITS - 1;
+    while (unit > 0 && (ms == 0 || ms % units[unit].ms != 0)) {
+        unit--;
+    }
+    (void)snprintf(ret_text, 32, "%" PRId64 "%s", ms / units[unit].ms, units[unit].name);
+    return ret_text;
 }
 
 const char *cli_duration_text(uint64_t ms, char *ret_text)

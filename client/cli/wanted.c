@@ -5,15 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_TTL = 0x200, KEY_WAIT, KEY_TRY, KEY_SHARED, KEY_PERMITS, KEY_LIMIT, KEY_VALUE };
+enum { KEY_TTL = 0x200, KEY_WAIT, KEY_TRY, KEY_SHARED, KEY_PERMITS, KEY_LIMIT, KEY_LOCK_DELAY, KEY_VALUE };
 
 static const struct argp_option wanted_options[] = {
-    {"ttl", KEY_TTL, "DURATION", 0, "100ms..24h; how soon the lock is free when its holder is gone", 1},
+    {"ttl", KEY_TTL, "DURATION", 0,
+     "100ms..24h; how soon the lock is free when its holder is gone; lock: 10s, acquire: must be said", 1},
     {"wait", KEY_WAIT, "DURATION", 0, "queue for at most so long", 1},
     {"try", KEY_TRY, NULL, 0, "do not queue", 1},
     {"shared", KEY_SHARED, NULL, 0, "together with other shared holders", 1},
     {"permits", KEY_PERMITS, "N", 0, "take N of --limit", 1},
     {"limit", KEY_LIMIT, "M", 0, "how many permits there are, the same for all who use the key", 1},
+    {"lock-delay", KEY_LOCK_DELAY, "DURATION", 0,
+     "0ms..1h; so long the lock stays closed to others if it ends unreleased, because its holder is gone; 0ms", 1},
     {"value", KEY_VALUE, "TEXT", 0, "set the lock's value, which status shows", 1},
     {0},
 };
@@ -55,6 +58,9 @@ static error_t parse_wanted(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_LIMIT:
         wanted->limit = (uint32_t)cli_number("--limit", argument, 1, LOCKSTEP_PERMITS_MAX);
+        return 0;
+    case KEY_LOCK_DELAY:
+        wanted->lock_delay_ms = cli_duration("--lock-delay", argument, 0, LOCKSTEP_LOCK_DELAY_MS_MAX);
         return 0;
     case KEY_VALUE:
         if (strlen(argument) > LOCKSTEP_VALUE_BYTES_MAX) {
@@ -100,14 +106,12 @@ int cli_wanted_fail(const struct cli_wanted *wanted, int result, const struct lo
         return cli_fail(wanted->key, result);
     }
     if (holder->token == 0) {
-        (void)fprintf(stderr, "lockstep: %s: closed for another %s: the session of its last holder expired (lock-delay)\n",
-                      wanted->key, cli_duration_text(holder->remaining_ms, remaining));
-    } else {
-        (void)fprintf(stderr, "lockstep: %s: held by %s (session %" PRIu64 ", token %" PRIu64 ", %s); its lease ends in %s "
-                              "unless it is renewed\n",
-                      wanted->key, holder->owner[0] != '\0' ? holder->owner : "somebody without a name",
-                      holder->session_id, holder->token, cli_mode_name(holder->mode),
-                      cli_duration_text(holder->remaining_ms, remaining));
+        return cli_report(cli_exit_of(result), "HELD", wanted->key,
+                          "closed for another %s: the session of its last holder expired (lock-delay)",
+                          cli_duration_text(holder->remaining_ms, remaining));
     }
-    return (int)cli_exit_of(result);
+    return cli_report(cli_exit_of(result), "HELD", wanted->key,
+                      "held by %s (session %" PRIu64 ", token %" PRIu64 ", %s); its lease ends in %s unless it is renewed",
+                      holder->owner[0] != '\0' ? holder->owner : "somebody without a name", holder->session_id,
+                      holder->token, cli_mode_name(holder->mode), cli_duration_text(holder->remaining_ms, remaining));
 }

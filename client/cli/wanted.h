@@ -6,8 +6,9 @@
 
 struct cli_wanted {
     const char *key;
-    int64_t ttl_ms;  /* 0: not given */
-    int64_t wait_ms; /* LOCKSTEP_FOREVER: not given */
+    int64_t ttl_ms;        /* 0: not given */
+    int64_t wait_ms;       /* LOCKSTEP_FOREVER: not given */
+    int64_t lock_delay_ms; /* the session's: for who makes the client */
     bool try_once;
     bool shared;
     uint32_t permits; /* 0: not given */
@@ -15,7 +16,7 @@ struct cli_wanted {
     const char *value; /* NULL: not given */
 };
 
-/* Parses --ttl --wait --try --shared --permits --limit --value; its input is a struct cli_wanted. */
+/* Parses --ttl --wait --try --shared --permits --limit --lock-delay --value; its input is a struct cli_wanted. */
 extern const struct argp cli_wanted_argp;
 
 void cli_wanted_init(struct cli_wanted *wanted);
