@@ -1,13 +1,19 @@
 /* `acquire`, `extend`, `release`: locks that outlive the process that took them, by their handle. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/interrupt.h"
 #include "client/cli/wanted.h"
 
 /* ---- acquire ---- */
+
+/* Until the handle is printed, nobody could give back what this process leaves behind if it is killed: so its session is
+ * short, and gets the ttl that was asked for last. */
+enum { WAITING_TTL_MS_MAX = 10 * 1000 };
 
 struct acquire_words {
     struct cli *cli;
@@ -35,30 +41,86 @@ static error_t parse_acquire(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static void print_handle(const struct cli *cli, const struct lockstep_lock *lock, const char *handle, int64_t ttl_ms)
+/* @return whether it went out. */
+static bool print_handle(const struct acquire_words *words, const struct lockstep_lock *lock, const char *handle)
 {
-    if (!cli->json) {
+    if (words->cli->json) {
+        cli_json_end(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "handle", handle, "key", lockstep_lock_key(lock), "token",
+                               (json_int_t)lockstep_lock_token(lock), "fence", (json_int_t)lockstep_lock_fence(lock),
+                               "session_id", (json_int_t)lockstep_lock_session_id(lock), "ttl_ms",
+                               (json_int_t)words->wanted.ttl_ms));
+    } else {
         (void)printf("%s\n", handle);
-        return;
     }
-    cli_json_end(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "handle", handle, "key", lockstep_lock_key(lock), "token",
-                           (json_int_t)lockstep_lock_token(lock), "fence", (json_int_t)lockstep_lock_fence(lock),
-                           "session_id", (json_int_t)lockstep_lock_session_id(lock), "ttl_ms", (json_int_t)ttl_ms));
+    return fflush(stdout) == 0 && ferror(stdout) == 0;
 }
 
-/* The handle is worth its whole ttl from when it is printed, however long the wait was. */
-static int export_lock(const struct cli *cli, struct lockstep_client *client, const struct lockstep_lock *lock,
-                       int64_t ttl_ms)
+/* The handle is worth its whole ttl from when it is printed, however long the wait was. @return the exit code; unless it is
+ * OK, nobody knows the handle. */
+static int hand_out(const struct acquire_words *words, struct lockstep_client *client, const struct lockstep_lock *lock)
 {
     char handle[LOCKSTEP_HANDLE_BYTES_MAX];
-    int result = lockstep_session_renew(client, 0);
+    int result = lockstep_session_renew(client, words->wanted.ttl_ms);
     if (result == LOCKSTEP_OK) {
         result = lockstep_lock_export(lock, handle, sizeof handle);
     }
-    if (result == LOCKSTEP_OK) {
-        print_handle(cli, lock, handle, ttl_ms);
+    if (result != LOCKSTEP_OK) {
+        return cli_fail(words->wanted.key, result);
     }
-    return result;
+    if (!print_handle(words, lock, handle)) {
+        return cli_report(CLI_EXIT_FAILED, "FAILED", words->wanted.key,
+                          "the handle could not be written; the lock is given back");
+    }
+    return CLI_EXIT_OK;
+}
+
+static int create_client(const struct acquire_words *words, struct lockstep_client **ret_client)
+{
+    struct lockstep_options options;
+    cli_client_options(words->cli, &options);
+    options.session_ttl_ms = words->wanted.ttl_ms < WAITING_TTL_MS_MAX ? words->wanted.ttl_ms : WAITING_TTL_MS_MAX;
+    options.lock_delay_ms = words->wanted.lock_delay_ms;
+    return lockstep_client_create(&options, ret_client);
+}
+
+/* @return the exit code. Unless it is OK, the client is to be closed with all it has. */
+static int acquire(const struct acquire_words *words, struct lockstep_client *client, struct interrupt *interrupt,
+                   struct lockstep_lock **ret_lock)
+{
+    struct lockstep_acquire_options wish;
+    struct lockstep_holder holder;
+    int code = CLI_EXIT_FAILED;
+    cli_wanted_options(&words->wanted, &wish);
+    wish.cancel = interrupt->cancel;
+    int result = lockstep_acquire_with(client, words->wanted.key, &wish, &holder, ret_lock);
+    if (result == LOCKSTEP_OK) {
+        code = hand_out(words, client, *ret_lock);
+    } else if (result != LOCKSTEP_CANCELLED) {
+        code = cli_wanted_fail(&words->wanted, result, &holder);
+    }
+    int number = interrupt_number(interrupt);
+    return number != 0 ? 128 + number : code;
+}
+
+static int run_acquire(const struct acquire_words *words)
+{
+    struct interrupt interrupt;
+    struct lockstep_client *client = NULL;
+    struct lockstep_lock *lock = NULL;
+    int result = interrupt_begin(&interrupt);
+    if (result != LOCKSTEP_OK) {
+        return cli_fail("acquire", result);
+    }
+    result = create_client(words, &client);
+    int code = result == LOCKSTEP_OK ? acquire(words, client, &interrupt, &lock) : cli_fail("acquire", result);
+    if (code == CLI_EXIT_OK) {
+        lockstep_client_detach(client);
+    } else {
+        lockstep_client_free(client);
+    }
+    lockstep_lock_free(lock);
+    interrupt_end(&interrupt);
+    return code;
 }
 
 int cli_acquire(struct cli *cli, int argc, char **argv)
@@ -68,39 +130,16 @@ int cli_acquire(struct cli *cli, int argc, char **argv)
         .parser = parse_acquire,
         .args_doc = "KEY --ttl D",
         .doc = "Take a lock that outlives this process, and print a handle for extend and release.\v"
-               "Without an extend the lock ends when its ttl is over. Whoever knows the handle can use it: treat it like a "
-               "password. Without --try or --wait it waits for ever.",
+               "With -o json it also prints the fence, which a storage compares, the token and the session. Without an "
+               "extend the lock ends when its ttl is over. Whoever knows the handle can use it: treat it like a password. "
+               "Without --try or --wait it waits for ever; one that is killed is out of the queue within 10s.",
         .children = children,
     };
     struct acquire_words words = {.cli = cli};
-    struct lockstep_options options;
-    struct lockstep_acquire_options wish;
-    struct lockstep_holder holder;
-    struct lockstep_client *client = NULL;
-    struct lockstep_lock *lock = NULL;
-
     cli_wanted_init(&words.wanted);
     cli_parse(&argp, argc, argv, &words);
-    cli_client_options(cli, &options);
-    options.session_ttl_ms = words.wanted.ttl_ms;
-    cli_wanted_options(&words.wanted, &wish);
-    int result = lockstep_client_create(&options, &client);
-    if (result != LOCKSTEP_OK) {
-        return cli_fail("acquire", result);
-    }
-    result = lockstep_acquire_with(client, words.wanted.key, &wish, &holder, &lock);
-    if (result == LOCKSTEP_OK) {
-        result = export_lock(cli, client, lock, words.wanted.ttl_ms);
-    }
-    int code = result == LOCKSTEP_OK ? CLI_EXIT_OK : cli_wanted_fail(&words.wanted, result, &holder);
-    if (result == LOCKSTEP_OK) {
-        lockstep_client_detach(client);
-        lockstep_lock_free(lock);
-    } else {
-        lockstep_client_free(client);
-        lockstep_lock_free(lock);
-    }
-    return code;
+    (void)signal(SIGPIPE, SIG_IGN); /* that nobody reads the handle is learnt from the write */
+    return run_acquire(&words);
 }
 
 /* ---- extend, release ---- */
