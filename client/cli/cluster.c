@@ -1,34 +1,66 @@
-/* `cluster status`: every node as it sees itself. */
+/* `cluster status`: every node as it sees itself. `cluster transfer`: let another lead. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client/cli/cli.h"
 
+enum { KEY_CHECK = 0x500 };
+
 struct cluster_words {
     struct cli *cli;
     const char *verb;
+    uint64_t node_id; /* transfer: 0 if any will do */
+    bool check;
 };
+
+static bool is_verb(const struct cluster_words *words, const char *verb)
+{
+    return words->verb != NULL && strcmp(words->verb, verb) == 0;
+}
+
+static error_t parse_word(struct cluster_words *words, const char *argument, const struct argp_state *state)
+{
+    if (words->verb == NULL) {
+        words->verb = argument;
+        if (!is_verb(words, "status") && !is_verb(words, "transfer")) {
+            argp_error(state, "\"%s\" is not known; allowed are status and transfer", argument);
+        }
+        return 0;
+    }
+    if (is_verb(words, "transfer") && words->node_id == 0) {
+        words->node_id = cli_number("NODE", argument, 1, UINT64_MAX);
+        return 0;
+    }
+    return ARGP_ERR_UNKNOWN;
+}
 
 static error_t parse_cluster(int key, char *argument, struct argp_state *state)
 {
     struct cluster_words *words = state->input;
-    if (key == ARGP_KEY_INIT) {
+    switch (key) {
+    case ARGP_KEY_INIT:
         state->child_inputs[0] = words->cli;
         return 0;
-    }
-    if (key == ARGP_KEY_ARG && words->verb == NULL) {
-        if (strcmp(argument, "status") != 0) {
-            argp_error(state, "\"%s\" is not known; allowed is status", argument);
-        }
-        words->verb = argument;
+    case KEY_CHECK:
+        words->check = true;
         return 0;
+    case ARGP_KEY_ARG:
+        return parse_word(words, argument, state);
+    case ARGP_KEY_END:
+        if (words->verb == NULL) {
+            argp_error(state, "what of the cluster? allowed are status and transfer");
+        }
+        if (words->check && !is_verb(words, "status")) {
+            argp_error(state, "--check goes with status only");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
-    if (key == ARGP_KEY_END && words->verb == NULL) {
-        argp_error(state, "what of the cluster? allowed is status");
-    }
-    return ARGP_ERR_UNKNOWN;
 }
+
+/* ---- status ---- */
 
 static json_t *node_json(const struct lockstep_node_status *node)
 {
@@ -72,7 +104,9 @@ static void print_node(struct cli_table *table, const struct lockstep_node_statu
     char id[32], term[32], applied[64], snapshot[32], digest[64], sessions[32], locks[32], uptime[32];
     (void)snprintf(id, sizeof id, "%" PRIu64, node->node_id);
     if (node->result != LOCKSTEP_OK) {
-        const char *const cells[] = {id, node->address, "down", "", "", "", "", "", "", node->error};
+        const char *state = node->result == LOCKSTEP_WRONG_CLUSTER ? "foreign" : "down";
+        const char *const cells[] = {
+            node->node_id != 0 ? id : "?", node->address, state, "", "", "", "", "", "", node->error};
         cli_table_row(table, cells);
         return;
     }
@@ -95,11 +129,26 @@ static void print_node(struct cli_table *table, const struct lockstep_node_statu
     cli_table_row(table, cells);
 }
 
+static void print_no_leader(const struct lockstep_cluster_status *status)
+{
+    const char *before = "; no answer from ";
+    (void)printf("no leader: a majority of the nodes must be up and connected");
+    for (size_t i = 0; i < status->nodes_count; i++) {
+        const struct lockstep_node_status *node = &status->nodes[i];
+        if (node->result != LOCKSTEP_OK) {
+            (void)printf("%snode %" PRIu64 " (%s)", before, node->node_id, node->address);
+            before = ", ";
+        }
+    }
+    (void)putchar('\n');
+}
+
 static void print_text(const struct lockstep_cluster_status *status)
 {
     static const char *const heads[] = {"NODE",     "ADDRESS",  "STATE", "TERM",   "APPLIED",
                                         "SNAPSHOT", "SESSIONS", "LOCKS", "UPTIME", "DIGEST"};
     struct cli_table table;
+    (void)printf("cluster %" PRIu64 "\n", status->cluster_id);
     cli_table_begin(&table, sizeof heads / sizeof heads[0], heads);
     for (size_t i = 0; i < status->nodes_count; i++) {
         print_node(&table, &status->nodes[i]);
@@ -107,32 +156,90 @@ static void print_text(const struct lockstep_cluster_status *status)
     cli_table_print(&table);
     cli_table_free(&table);
     if (status->leader_id == 0) {
-        (void)printf("no leader: a majority of the nodes must be up and connected\n");
+        print_no_leader(status);
     }
 }
 
-int cli_cluster(struct cli *cli, int argc, char **argv)
+/* What is wrong with the cluster, on standard error; without --check only what is wrong with the question.
+ * @return the exit code. */
+static int judge(const struct lockstep_cluster_status *status, bool check)
 {
-    static const struct argp_child children[] = {{&cli_common_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {.parser = parse_cluster,
-                                     .args_doc = "status",
-                                     .doc = "Show every node as it sees itself.\v"
-                                            "Nodes that show a digest of the same index (after the @) must show the same digest.",
-                                     .children = children};
-    struct cluster_words words = {.cli = cli};
-    struct lockstep_cluster_status *status = NULL;
-    cli_parse(&argp, argc, argv, &words);
-    struct lockstep_client *client = cli_client(cli);
-    int result = lockstep_cluster_status(client, &status);
     int code = CLI_EXIT_OK;
+    for (size_t i = 0; i < status->nodes_count; i++) {
+        const struct lockstep_node_status *node = &status->nodes[i];
+        if (node->result == LOCKSTEP_WRONG_CLUSTER) {
+            code = cli_report(cli_exit_of(node->result), "WRONG_CLUSTER", node->address, "%s", node->error);
+        }
+    }
+    if (!check) {
+        return code;
+    }
+    for (size_t i = 0; i < status->nodes_count; i++) {
+        const struct lockstep_node_status *node = &status->nodes[i];
+        if (node->result != LOCKSTEP_OK && node->result != LOCKSTEP_WRONG_CLUSTER) {
+            int failed = cli_report(CLI_EXIT_FAILED, lockstep_result_name(node->result), node->address,
+                                    "node %" PRIu64 " does not answer: %s", node->node_id, node->error);
+            code = code == CLI_EXIT_OK ? failed : code;
+        }
+    }
+    return status->leader_id != 0 ? code
+                                  : cli_report(CLI_EXIT_UNREACHABLE, "UNREACHABLE", "cluster status", "there is no leader");
+}
+
+static int show_status(const struct cluster_words *words, struct lockstep_client *client)
+{
+    struct lockstep_cluster_status *status = NULL;
+    int result = lockstep_cluster_status(client, &status);
     if (result != LOCKSTEP_OK) {
-        code = cli_fail("cluster status", result);
-    } else if (cli->json) {
+        return cli_fail("cluster status", result);
+    }
+    if (words->cli->json) {
         print_json(status);
     } else {
         print_text(status);
     }
+    int code = judge(status, words->check);
     lockstep_cluster_status_free(status);
+    return code;
+}
+
+/* ---- transfer ---- */
+
+static int transfer(const struct cluster_words *words, struct lockstep_client *client)
+{
+    int result = lockstep_cluster_transfer(client, words->node_id);
+    if (result != LOCKSTEP_OK) {
+        return cli_fail("cluster transfer", result);
+    }
+    if (words->cli->json) {
+        cli_json_end(json_pack("{s:b}", "begun", 1));
+    } else {
+        (void)printf("the leader hands over; cluster status shows who leads\n");
+    }
+    return CLI_EXIT_OK;
+}
+
+int cli_cluster(struct cli *cli, int argc, char **argv)
+{
+    static const struct argp_option argp_options[] = {
+        {"check", KEY_CHECK, NULL, 0,
+         "status: fail, with the reasons, unless there is a leader and every node answers", 1},
+        {0}};
+    static const struct argp_child children[] = {{&cli_common_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {
+        .options = argp_options,
+        .parser = parse_cluster,
+        .args_doc = "status [--check]\ntransfer [NODE]",
+        .doc = "Show every node as it sees itself; or have the leader hand over to NODE, or to any node that is up to date.\v"
+               "Nodes that show a digest of the same index (after the @) must show the same digest. With --check the exit "
+               "code is 122 if there is no leader, 119 if there is one and a node does not answer. With or without it, it "
+               "is 122 if an endpoint belongs to another cluster than the first one that answers.",
+        .children = children,
+    };
+    struct cluster_words words = {.cli = cli};
+    cli_parse(&argp, argc, argv, &words);
+    struct lockstep_client *client = cli_client(cli);
+    int code = is_verb(&words, "status") ? show_status(&words, client) : transfer(&words, client);
     lockstep_client_free(client);
     return code;
 }

@@ -1,24 +1,7 @@
 #!/bin/bash
 # Stories of the command line: what a person or a script types, and the exit codes that are promised.
 . "$(dirname "$0")/lib.sh"
-
-expect_code()
-{
-    local expected=$1
-    shift
-    "$@" >"$dir/out" 2>"$dir/err"
-    equal $? "$expected" "exit code of: $*"
-}
-
-says()
-{
-    grep -q -- "$1" "$dir/out" "$dir/err" || fail "\"$1\" is not in the answer: $(cat "$dir/out" "$dir/err")"
-}
-
-json()
-{
-    python3 -c "import json,sys; d=json.load(open('$dir/out')); sys.exit(0 if ($1) else 1)" || fail "not so: $1 in $(cat "$dir/out")"
-}
+. "$(dirname "$0")/answers.sh"
 
 start_cluster 1
 
@@ -119,10 +102,91 @@ expect_code 0 "$lockstep" status st
 says waits
 says "fence $token"
 expect_code 117 "$lockstep" force-release st --token $((token + 1000)) --reason "another grant"
+says "st: NOT_FOUND: token $((token + 1000)) does not hold this lock"
 holders_are st 1 || fail "a grant was taken that was not meant"
 expect_code 0 "$lockstep" -o json force-release st --token "$token" --reason "this grant"
 json 'd["count"] == 1'
 wait "${children[-1]}" || fail "the one who waited was not granted"
+
+story "an acquire that a signal ends while it waits leaves the queue, and has the signal's code"
+handle=$("$lockstep" acquire sig --ttl 1m) || fail "acquire"
+for signal in INT TERM HUP; do
+    # This shell starts what runs beside it with SIGINT ignored, which acquire would go on doing.
+    env --default-signal=INT "$lockstep" acquire sig --ttl 24h >"$dir/handle" &
+    waiting=$!
+    children+=("$waiting")
+    wait_until 20 "the acquire to wait" waiters_are sig 1
+    kill -"$signal" "$waiting"
+    wait "$waiting"
+    equal $? $((128 + $(kill -l "$signal"))) "exit code of an acquire that was sent $signal"
+    [ ! -s "$dir/handle" ] || fail "it printed a handle"
+    waiters_are sig 0 || fail "it still waits after $signal"
+done
+
+story "an acquire that was told to ignore SIGHUP goes on waiting"
+env --ignore-signal=HUP "$lockstep" acquire sig --ttl 24h &
+waiting=$!
+children+=("$waiting")
+wait_until 20 "the acquire to wait" waiters_are sig 1
+kill -HUP "$waiting"
+kill -TERM "$waiting"
+wait "$waiting"
+equal $? 143 "exit code of an acquire that ignores HUP and was sent TERM"
+
+story "a waiting acquire has a short session, which gets the ttl that was asked for with the grant"
+session_ttls()
+{
+    "$lockstep" -o json sessions | python3 -c '
+import json, sys
+print(*sorted(session["ttl_ms"] for session in json.load(sys.stdin)["sessions"] if session[sys.argv[1]] > 0))' "$1"
+}
+"$lockstep" acquire sig --ttl 24h >"$dir/handle" &
+waiting=$!
+children+=("$waiting")
+wait_until 20 "the acquire to wait" waiters_are sig 1
+equal "$(session_ttls waits_count)" 10000 "ttl of the session that waits"
+expect_code 0 "$lockstep" release "$handle"
+wait "$waiting" || fail "the one who waited was not granted"
+left=$(lock_field sig '["holders"][0]["remaining_ms"]')
+((left > 23 * 60 * 60 * 1000)) || fail "after the grant $left ms are left of 24h"
+expect_code 0 "$lockstep" release "$(cat "$dir/handle")"
+
+story "a handle that can not be written is nobody's: the lock is given back"
+"$lockstep" acquire full --ttl 1m >/dev/full 2>"$dir/err"
+equal $? 119 "exit code of an acquire into a full disk"
+grep -q 'given back' "$dir/err" || fail "it says: $(cat "$dir/err")"
+holders_are full 0 || fail "the lock is held by nobody who knows"
+python3 -c '
+import os, subprocess, sys
+gone, pipe = os.pipe()
+os.close(gone)
+sys.exit(subprocess.run(sys.argv[1:], stdout=pipe).returncode)' "$lockstep" acquire pipe --ttl 1m 2>"$dir/err"
+equal $? 119 "exit code of an acquire into a pipe without a reader"
+holders_are pipe 0 || fail "the lock is held by nobody who knows"
+
+story "standard descriptors may be closed: whoever uses them fails, and nobody else"
+equal "$("$lockstep" lock closed -- echo ok <&-)" ok "what the command said without standard input"
+"$lockstep" lock closed -- sh -c 'exit 7' >&-
+equal $? 7 "exit code of a command without standard output"
+"$lockstep" lock closed -- sh -c 'exit 7' <&- >&- 2>&-
+equal $? 7 "exit code of a command without any of the three"
+"$lockstep" status closed <&- >"$dir/out" || fail "a status without standard input"
+says free
+"$lockstep" status closed >&- 2>"$dir/err"
+equal $? 119 "exit code of a status without standard output"
+"$lockstep" status closed 2>&- >"$dir/out" || fail "a status without standard error"
+says free
+"$lockstep" acquire closed --ttl 1m >&- 2>"$dir/err"
+equal $? 119 "exit code of an acquire without standard output"
+holders_are closed 0 || fail "the lock is held by nobody who knows"
+
+story "a lock-delay keeps the lock closed when its holder is gone"
+handle=$("$lockstep" acquire delayed --ttl 200ms --lock-delay 1m) || fail "acquire"
+wait_until 20 "the grant to end" holders_are delayed 0
+expect_code 120 "$lockstep" lock delayed --try -- true
+says 'HELD: closed for another'
+expect_code 64 "$lockstep" lock delayed --lock-delay 2h -- true
+says '0ms..1h'
 
 story "an administrator takes a lock away, or ends a session"
 expect_code 0 "$lockstep" force-release list/a --reason "a test"
@@ -131,9 +195,54 @@ expect_code 123 "$lockstep" release "$handle"
 session=$(lock_field list/b '["holders"][0]["session_id"]')
 expect_code 0 "$lockstep" kill-session "$session" --reason "a test"
 expect_code 117 "$lockstep" kill-session "$session" --reason "a test"
+says "$session: NOT_FOUND: there is no session with this number"
+expect_code 117 "$lockstep" force-release nobody/uses --reason "a test"
+says 'nobody/uses: NOT_FOUND: nobody holds this lock'
 wait_until 10 "the killed session's lock to be free" holders_are list/b 0
 
+story "a lock that waits ends with 123 when its session is ended, and with 121 while the command runs"
+handle=$("$lockstep" acquire killed --ttl 1m) || fail "acquire"
+"$lockstep" lock killed -- true 2>"$dir/err" &
+waiting=$!
+children+=("$waiting")
+wait_until 20 "the lock to wait" waiters_are killed 1
+"$lockstep" kill-session "$(lock_field killed '["waiters"][0]["session_id"]')" --reason "a test" >/dev/null
+wait "$waiting"
+equal $? 123 "exit code of a lock whose session was ended while it waited"
+"$lockstep" release "$handle"
+"$lockstep" lock killed -- sleep 100 2>"$dir/err" &
+running=$!
+children+=("$running")
+wait_until 20 "the lock to be held" holders_are killed 1
+"$lockstep" kill-session "$(lock_field killed '["holders"][0]["session_id"]')" --reason "a test" >/dev/null
+wait "$running"
+equal $? 121 "exit code of a lock whose session was ended while its command ran"
+
+story "with -o json a failure is an object on standard error"
+handle=$("$lockstep" acquire json --ttl 1m) || fail "acquire"
+expect_code 120 "$lockstep" -o json acquire json --ttl 1m --try
+failure_is 'd["error"] == "HELD" and d["exit_code"] == 120 and d["subject"] == "json" and "held by" in d["message"]'
+"$lockstep" release "$handle"
+expect_code 123 "$lockstep" -o json release "$handle"
+failure_is 'd["error"] == "SESSION_LOST" and d["exit_code"] == 123'
+expect_code 117 "$lockstep" -o json kill-session 123456789 --reason x
+failure_is 'd["error"] == "NOT_FOUND" and d["subject"] == "123456789"'
+
+story "help says what is the case without being said"
+expect_code 0 "$lockstep" lock --help
+says 'lock: 10s'
+says '5s at most'
+expect_code 0 "$lockstep" acquire --help
+says 'json it also prints the fence'
+expect_code 0 "$lockstep" --help
+says '127.0.0.1:7400'
+sed -n '/^Exit codes/,/^$/s/^ *\([0-9]*\) .*/\1/p' "$dir/out" | sort --check=quiet -n || fail "exit codes are out of order: $(cat "$dir/out")"
+
 story "what is out of bounds is refused by name"
+expect_code 64 "$lockstep" lock demo --ttl 25h -- true
+says 'allowed are 100ms..24h$'
+expect_code 64 "$lockstep" lock demo --ttl 7s --grace 5s -- true
+says 'allowed are 0ms..3300ms'
 expect_code 64 "$lockstep" lock demo --ttl 5 -- true
 says 'such as 500ms, 30s, 5m or 2h'
 expect_code 64 "$lockstep" lock demo --ttl 5d -- true
@@ -181,3 +290,13 @@ local_cluster kill 1
 begin=$(now_ms)
 expect_code 122 "$lockstep" --timeout 1s lock demo --try -- true
 (($(now_ms) - begin < 6000)) || fail "it took $(($(now_ms) - begin)) ms"
+
+story "a node may be started without standard descriptors, and serves"
+"$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" <&- >&- 2>&- &
+node=$!
+children+=("$node")
+wait_until 30 "the node to serve" "$lockstep" list
+"$lockstep" lock demo -- true || fail "a lock"
+kill -TERM "$node"
+wait "$node"
+equal $? 0 "exit code of a node without standard descriptors"
