@@ -497,6 +497,33 @@ static void the_status_of_the_cluster_shows_who_answers_and_who_does_not(void **
     lockstep_client_free(client);
 }
 
+static void the_status_of_the_cluster_is_that_of_one(void **state)
+{
+    (void)state;
+    struct fake_node *other = fake_node_start();
+    char endpoints[256];
+    struct lockstep_options options;
+    struct lockstep_client *client = NULL;
+    struct lockstep_cluster_status *status = NULL;
+    fake_node_set_cluster(other, 7);
+    (void)snprintf(endpoints, sizeof(endpoints), "%s,%s", fake_node_endpoint(other), fake_node_endpoint(node));
+    lockstep_options_init(&options);
+    options.endpoints = endpoints;
+    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
+    assert_int_equal(lockstep_cluster_status(client, &status), LOCKSTEP_OK);
+    assert_true(status->cluster_id == 7); /* whichever answered sooner */
+    assert_int_equal(status->nodes_count, 2);
+    assert_int_equal(status->answered_count, 1);
+    assert_string_equal(status->nodes[0].address, fake_node_endpoint(other));
+    assert_int_equal(status->nodes[1].result, LOCKSTEP_WRONG_CLUSTER);
+    assert_string_equal(status->nodes[1].address, fake_node_endpoint(node));
+    assert_string_equal(status->nodes[1].error,
+                        "a node of cluster 99, while the first endpoint that answered is of cluster 7");
+    lockstep_cluster_status_free(status);
+    lockstep_client_free(client);
+    fake_node_stop(other);
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, start_node, stop_node)
 
 int main(void)
@@ -516,6 +543,7 @@ int main(void)
         RULE(a_killed_session_is_told_once),
         RULE(a_handle_is_extended_and_released_by_others),
         RULE(the_status_of_the_cluster_shows_who_answers_and_who_does_not),
+        RULE(the_status_of_the_cluster_is_that_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@ struct fake_node {
     pthread_t thread;
     bool stops;
     bool silent;
+    uint64_t cluster_id;
     int listener;
     int wake[2];
     char endpoint[64];
@@ -146,11 +147,11 @@ static void apply(struct fake_node *node, struct peer *peer, const struct proto_
 
 /* ---- requests ---- */
 
-static void answer_locally(struct peer *peer, const struct proto_request *request)
+static void answer_locally(const struct fake_node *node, struct peer *peer, const struct proto_request *request)
 {
     struct proto_reply reply = {.kind = request->kind, .id = request->id};
     if (request->kind == PROTO_CLUSTER_STATUS) {
-        reply.body.cluster.cluster_id = 99;
+        reply.body.cluster.cluster_id = node->cluster_id;
         reply.body.cluster.node_id = 1;
         reply.body.cluster.leader_id = 1;
         reply.body.cluster.term = 3;
@@ -173,18 +174,22 @@ static void take_request(struct fake_node *node, struct peer *peer, struct proto
         reply.id = request.id;
         send_reply(peer, &reply);
     } else {
-        answer_locally(peer, &request);
+        answer_locally(node, peer, &request);
     }
 }
 
-static void greet(struct peer *peer, struct proto_bytes body)
+static void greet(const struct fake_node *node, struct peer *peer, struct proto_bytes body)
 {
     struct proto_hello_request request;
     struct proto_error error;
     LOCKSTEP_ASSERT(proto_decode_hello_request(body, &request, &error));
-    struct proto_hello_reply hello = {
-        .status = PROTO_STATUS_OK, .version = 1, .cluster_id = 99, .node_id = 1, .leader_id = 1, .heartbeat_ms = 500};
-    if (request.cluster_id != 0 && request.cluster_id != 99) {
+    struct proto_hello_reply hello = {.status = PROTO_STATUS_OK,
+                                      .version = 1,
+                                      .cluster_id = node->cluster_id,
+                                      .node_id = 1,
+                                      .leader_id = 1,
+                                      .heartbeat_ms = 500};
+    if (request.cluster_id != 0 && request.cluster_id != node->cluster_id) {
         hello.status = PROTO_STATUS_WRONG_CLUSTER;
     }
     size_t begin = proto_frame_begin(&peer->out);
@@ -220,7 +225,7 @@ static void read_peer(struct fake_node *node, struct peer *peer)
         if (peer->greeted) {
             take_request(node, peer, body);
         } else {
-            greet(peer, body);
+            greet(node, peer, body);
         }
         proto_buffer_consume(&peer->in, taken);
     }
@@ -310,6 +315,7 @@ struct fake_node *fake_node_start(void)
     LOCKSTEP_ASSERT(node != NULL);
     node->fsm = fsm_create();
     node->started_ms = clock_ms() - 1000;
+    node->cluster_id = 99;
     fsm_effects_init(&node->effects);
     proto_buffer_init(&node->entry, FSM_ENTRY_BYTES_MAX);
     for (int i = 0; i < PEERS_MAX; i++) {
@@ -341,6 +347,13 @@ static void enter(struct fake_node *node)
 static void leave(struct fake_node *node)
 {
     LOCKSTEP_ASSERT(write(node->wake[1], "w", 1) == 1);
+    (void)pthread_mutex_unlock(&node->mutex);
+}
+
+void fake_node_set_cluster(struct fake_node *node, uint64_t cluster_id)
+{
+    (void)pthread_mutex_lock(&node->mutex);
+    node->cluster_id = cluster_id;
     (void)pthread_mutex_unlock(&node->mutex);
 }
 

@@ -14,6 +14,8 @@ const char *fake_node_endpoint(const struct fake_node *node);
 /* Ends the thread and closes everything. */
 void fake_node_stop(struct fake_node *node);
 
+/* From now on it says that it is of this cluster; before it is 99. */
+void fake_node_set_cluster(struct fake_node *node, uint64_t cluster_id);
 /* From now on it reads nothing and answers nothing; connections stay. */
 void fake_node_set_silent(struct fake_node *node, bool silent);
 /* Close every connection; new ones are accepted. */
