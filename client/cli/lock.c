@@ -80,8 +80,7 @@ static void released_cb(void *arg, int result)
     struct run *run = arg;
     bool ended_early = result == LOCKSTEP_NOT_HELD || result == LOCKSTEP_SESSION_LOST;
     if (ended_early && !run->closing) {
-        (void)fprintf(stderr, "lockstep: %s: the lock had ended before the command did\n", run->wanted.key);
-        run->code = CLI_EXIT_LOST;
+        run->code = cli_report(CLI_EXIT_LOST, "LOST", run->wanted.key, "the lock had ended before the command did");
     }
     close_all(run, run->code);
 }
@@ -100,8 +99,8 @@ static void lost_cb(struct lockstep_lock *lock, void *arg, enum lockstep_lost_re
     struct run *run = arg;
     (void)lock;
     run->lost = true;
-    (void)fprintf(stderr, "lockstep: %s: %s%s%s; stopping the command\n", run->wanted.key,
-                  lockstep_lost_reason_text((int)reason), detail[0] != '\0' ? ": " : "", detail);
+    (void)cli_report(CLI_EXIT_LOST, "LOST", run->wanted.key, "%s%s%s; stopping the command",
+                     lockstep_lost_reason_text((int)reason), detail[0] != '\0' ? ": " : "", detail);
     if (!command_running(&run->child)) {
         return; /* the end of the command or of the acquire is on its way */
     }
@@ -174,8 +173,9 @@ static void start_command(struct run *run)
     set_variable("LOCKSTEP_FENCE", lockstep_lock_fence(run->lock));
     int error = command_start(&run->child, run->command);
     if (error != 0) {
-        (void)fprintf(stderr, "lockstep: %s: %s\n", run->command[0], strerror(error));
-        child_ended(run, error == ENOENT ? CLI_EXIT_NO_COMMAND : CLI_EXIT_CANNOT_RUN);
+        bool missing = error == ENOENT;
+        child_ended(run, cli_report(missing ? CLI_EXIT_NO_COMMAND : CLI_EXIT_CANNOT_RUN, missing ? "NO_COMMAND" : "CANNOT_RUN",
+                                    run->command[0], "%s", strerror(error)));
     }
 }
 

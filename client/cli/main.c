@@ -39,9 +39,9 @@ static void print_table(FILE *out)
 #undef X
     (void)fputs("`lock` returns the exit code of COMMAND, or 128 + N if signal N ended it.\n\n"
                 "Durations are 500ms, 30s, 5m or 2h.\n\n"
-                "Without --endpoints those of LOCKSTEP_ENDPOINTS are asked; else those in the file\n"
-                "$TMPDIR/lockstep-cluster-USER/endpoints (/tmp if TMPDIR is not set), which deploy/local-cluster\n"
-                "makes, if it is the user's own; else 127.0.0.1:7400.\n",
+                "Without --endpoints those of LOCKSTEP_ENDPOINTS are asked; else those that deploy/local-cluster wrote to "
+                "$TMPDIR/lockstep-cluster-USER/endpoints (/tmp if TMPDIR is not set), if the file is the user's own; else "
+                "127.0.0.1:7400.\n",
                 out);
 }
 
@@ -139,8 +139,7 @@ int main(int argc, char **argv)
     int code = subcommand->run(&cli, argc - top.first, argv + top.first);
     cli_done(&cli);
     if (fflush(stdout) != 0 && code == CLI_EXIT_OK) {
-        (void)fprintf(stderr, "lockstep: the output could not be written\n");
-        code = CLI_EXIT_FAILED;
+        code = cli_report(CLI_EXIT_FAILED, "FAILED", "standard output", "it could not be written");
     }
     return code;
 }

@@ -227,6 +227,14 @@ expect_code 123 "$lockstep" -o json release "$handle"
 failure_is 'd["error"] == "SESSION_LOST" and d["exit_code"] == 123'
 expect_code 117 "$lockstep" -o json kill-session 123456789 --reason x
 failure_is 'd["error"] == "NOT_FOUND" and d["subject"] == "123456789"'
+expect_code 127 "$lockstep" -o json lock json -- /nowhere/to/be/found
+failure_is 'd["error"] == "NO_COMMAND" and d["subject"] == "/nowhere/to/be/found"'
+expect_code 122 "$lockstep" -o json -e 127.0.0.1:1 --timeout 1s status json
+failure_is 'd["error"] == "UNREACHABLE"'
+
+"$lockstep" -o json status json >/dev/full 2>"$dir/err"
+equal $? 119 "exit code of a status into a full disk"
+failure_is 'd["error"] == "FAILED"'
 
 story "help says what is the case without being said"
 expect_code 0 "$lockstep" lock --help
