@@ -73,7 +73,7 @@ wait_until()
 # Whether a process has ended. One that nobody has reaped yet has.
 has_ended()
 {
-    ! grep -q 'State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null
+    ! grep -q 'State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null
 }
 
 leader()

@@ -36,6 +36,7 @@ class Checker:
         self.open = {}      # process: (f, fields)
         self.retired = set()
         self.granted = {}   # token: fields of its grant
+        self.ttl = {}       # owner: the longest TTL of its session; a shorter one does not move the deadline back
         self.released = set()
         self.counts = collections.Counter()
 
@@ -72,6 +73,8 @@ class Checker:
         need(int(fields.get("certain", 0)) <= self.time, ":certain lies in the future")
 
     def invoked(self, f, fields):
+        if f in ("open", "renew", "acquire") and "own" not in fields:
+            self.ttl[fields["owner"]] = max(self.ttl.get(fields["owner"], 0), int(fields["ttl-ms"]))
         if f in ("release", "extend", "check"):
             grant = self.granted.get(fields["token"])
             need(grant, f"{f} of what was never granted")
@@ -99,8 +102,8 @@ class Checker:
         if f == "acquire":
             need(fields["token"] not in self.granted, "a token is granted twice")
             self.granted[fields["token"]] = fields
-            lease = int(fields["ttl-ms"]) * 1000000
-            need(int(fields.get("certain-until", 0)) <= self.time + lease, "certain for longer than the lease")
+            longest = int(fields["ttl-ms"]) if "own" in fields else self.ttl[fields["owner"]]
+            need(int(fields.get("certain-until", 0)) <= self.time + longest * 1000000, "certain for longer than the lease")
         elif f == "release":
             need(fields["token"] not in self.released, "released twice with ok")
             self.released.add(fields["token"])
