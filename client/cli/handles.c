@@ -185,12 +185,12 @@ static const struct argp_child handle_children[] = {{&cli_common_argp, 0, NULL, 
 int cli_extend(struct cli *cli, int argc, char **argv)
 {
     static const struct argp_option argp_options[] = {
-        {"ttl", 't', "DURATION", 0, "100ms..24h; how long it lives from now on", 0}, {0}};
+        {"ttl", 't', "DURATION", 0, "100ms..24h; how long it lives from now on at least: a deadline never moves back", 0}, {0}};
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse_handle,
         .args_doc = "HANDLE --ttl D",
-        .doc = "Let what a handle stands for live for D from now.",
+        .doc = "Let what a handle stands for live for D from now, if it would not live longer anyway.",
         .children = handle_children,
     };
     struct handle_words words = {.cli = cli, .extends = true};

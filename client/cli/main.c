@@ -15,7 +15,7 @@ static const struct subcommand {
 } subcommands[] = {
     {"lock", cli_lock, "KEY [options] -- COMMAND ...", "run COMMAND while holding the lock"},
     {"acquire", cli_acquire, "KEY --ttl D [options]", "take a lock that outlives this process; prints a handle"},
-    {"extend", cli_extend, "HANDLE --ttl D", "let what a handle stands for live for D from now"},
+    {"extend", cli_extend, "HANDLE --ttl D", "let what a handle stands for live for D from now at least"},
     {"release", cli_release, "HANDLE", "give back what a handle stands for"},
     {"status", cli_status, "KEY", "one lock: holders, waiters, value, delay"},
     {"list", cli_list, "[PREFIX]", "the locks in use"},

@@ -42,6 +42,9 @@ expect_code 123 "$lockstep" check demo 1
 expect_code 0 "$lockstep" extend "$handle" --ttl 1m
 left=$(lock_field demo '["holders"][0]["remaining_ms"]')
 ((left > 30000 && left <= 60000)) || fail "after an extend to 1m $left ms are left"
+expect_code 0 "$lockstep" extend "$handle" --ttl 1s
+left=$(lock_field demo '["holders"][0]["remaining_ms"]')
+((left > 30000)) || fail "an extend to 1s took time away: $left ms are left"
 expect_code 0 "$lockstep" release "$handle"
 expect_code 123 "$lockstep" release "$handle"
 expect_code 123 "$lockstep" extend "$handle" --ttl 1m
@@ -88,8 +91,8 @@ says 'value of 6 bytes: a\\xff\\x1b\[2J'
 if grep -q $'\033' "$dir/out"; then fail "a value reaches the terminal with its escape sequences"; fi
 fence=$(lock_field st '["fence"]')
 expect_code 0 "$lockstep" check st "$fence"
-expect_code 0 "$lockstep" -o json extend "$handle" --ttl 20s
-json 'd["extended"] and 0 < d["remaining_ms"] <= 20000'
+expect_code 0 "$lockstep" -o json extend "$handle" --ttl 40s
+json 'd["extended"] and 30000 < d["remaining_ms"] <= 40000'
 expect_code 0 "$lockstep" -o json release "$handle"
 json 'd["released"]'
 expect_code 0 "$lockstep" -o json acquire st --ttl 30s
