@@ -213,8 +213,8 @@ LOCKSTEP_EXPORT uint64_t lockstep_session_id(struct lockstep_client *client);
 /**
  * Renew the session now, beside the renewals that come by themselves.
  * @param ttl_ms  the session's new TTL from now on, 100 ms .. 24 h; 0 keeps it. A new TTL also sets the pace of the
- *                client's own renewals.
- * @return LOCKSTEP_OK          the session lives for its TTL from now.
+ *                client's own renewals. A shorter one takes no time away that the session had been promised.
+ * @return LOCKSTEP_OK          the session lives for its TTL from now, at least.
  *         LOCKSTEP_SESSION_LOST it has ended.
  *         LOCKSTEP_UNKNOWN     no answer in time: it may have been renewed.
  *         LOCKSTEP_UNREACHABLE, LOCKSTEP_INVALID, …
@@ -400,9 +400,9 @@ LOCKSTEP_EXPORT int lockstep_lock_export(const struct lockstep_lock *lock, char 
  *
  * Processes that adopt one session one after another need no shared counter: the request ids go on behind the last one that
  * the cluster saw, by a random distance, and two at the same time are kept apart by the same distance. But one process at a
- * time is what this is for: whoever releases, closes, or shortens the session's TTL does so for all, and the others learn
- * of it with the answer to their next renewal, a third of the TTL later, or by losing the lock in time. Until then they
- * count on what they knew. So detach the client that made the handle before another process takes it up.
+ * time is what this is for: whoever releases or closes does so for all, and the others learn of it with the answer to their
+ * next renewal, a third of the TTL later. Until then they count on what they knew. So detach the client that made the
+ * handle before another process takes it up.
  *
  * @param options  endpoints, timeouts, … ; owner, session_ttl_ms and lock_delay_ms are the session's and ignored here.
  * @param on_lost  may be NULL.
@@ -419,8 +419,8 @@ LOCKSTEP_EXPORT int lockstep_client_adopt(const struct lockstep_options *options
 
 /**
  * Extend what a handle stands for, in one call: check that its grant still lives and take away its own lease if it has one
- * (lock.extend), then renew the session for `ttl_ms` from now, which may also shorten it: a client that works on the session
- * meanwhile does not know of that until its own next renewal is answered. Nothing goes on in the background afterwards.
+ * (lock.extend), then renew the session for `ttl_ms` from now. It takes no time away: what the session had already been
+ * promised stays. Nothing goes on in the background afterwards.
  * @param ttl_ms            100 ms .. 24 h; 0: the TTL the session has.
  * @param ret_remaining_ms  for how long it is certain now; may be NULL.
  * @return LOCKSTEP_OK; LOCKSTEP_NOT_HELD: the grant has ended, the session was not renewed; LOCKSTEP_SESSION_LOST;
@@ -552,7 +552,7 @@ LOCKSTEP_EXPORT int lockstep_fence_check(struct lockstep_client *client, const c
  * Take a lock away from its holder(s). They are told, if they can be reached, and no lock-delay applies.
  * @param token   that grant only; 0: every holder. With 0 it is not repeated when no answer came, because it would
  *                hit later holders: the result is then LOCKSTEP_UNKNOWN.
- * @param reason  1..256 bytes, shown to the holder and in the nodes' logs.
+ * @param reason  1..256 bytes, shown to the holder and in the log of the node that leads.
  * @param ret_count  how many grants it ended; may be NULL.
  * @return LOCKSTEP_OK; LOCKSTEP_NOT_HELD or LOCKSTEP_NOT_FOUND: nothing to take; LOCKSTEP_UNKNOWN; … Blocks.
  */
@@ -597,7 +597,8 @@ struct lockstep_cluster_status {
 };
 /**
  * Ask every node: the client's endpoints, and the members they name, each by its own client address and over a connection
- * of its own. Needs no leader.
+ * of its own. Needs no leader. The first endpoint of the list that answers decides which cluster is shown; a node of another
+ * appears with LOCKSTEP_WRONG_CLUSTER.
  * @return LOCKSTEP_OK if at least one answered; else LOCKSTEP_UNREACHABLE or LOCKSTEP_WRONG_CLUSTER. Blocks, for
  *         request_timeout_ms at most; a node that does not answer within connect_timeout_ms counts as not reachable.
  */
