@@ -449,6 +449,29 @@ static void a_new_ttl_that_was_never_sent_changes_nothing(void **state)
     assert_int_equal(world_expect(&world, PROTO_SESSION_OPEN)->request.body.session_open.ttl_ms, 3000);
 }
 
+/* The core's own renewal was refused for now; while it waits, the caller's renewal with another TTL is answered. */
+static void a_renewal_that_is_sent_again_does_not_undo_a_later_ttl(void **state)
+{
+    (void)state;
+    world_pass(&world, 1000);
+    const struct world_request *own = world_expect(&world, PROTO_SESSION_RENEW);
+    uint64_t own_id = own->request.id;
+    assert_int_equal(own->request.body.session_renew.ttl_ms, 3000);
+    world_reply_status(&world, own, PROTO_STATUS_OVERLOADED, world_cluster_ms(&world));
+    done = (struct world_done){.world = &world};
+    (void)lsc_session_renew(world.core, world.now, 4500, &done, world_done);
+    const struct world_request *asked = world_expect(&world, PROTO_SESSION_RENEW);
+    assert_int_equal(asked->request.body.session_renew.ttl_ms, 4500);
+    world_reply_session(&world, asked, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 4500);
+    assert_int_equal(done.result, LOCKSTEP_OK);
+    world_pass(&world, 600);
+    const struct world_request *again = world_expect(&world, PROTO_SESSION_RENEW);
+    assert_int_equal(again->request.id, own_id);
+    world_reply_session(&world, again, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3900);
+    world_pass(&world, 900);
+    assert_int_equal(world_expect(&world, PROTO_SESSION_RENEW)->request.body.session_renew.ttl_ms, 4500);
+}
+
 static void an_adopted_session_is_looked_up_and_not_renewed_unasked(void **state)
 {
     (void)state;
@@ -531,6 +554,7 @@ int main(void)
         RULE(closing_is_bounded_when_nobody_answers),
         RULE(detaching_says_nothing_to_the_cluster),
         RULE(a_new_ttl_that_was_never_sent_changes_nothing),
+        RULE(a_renewal_that_is_sent_again_does_not_undo_a_later_ttl),
         RULE(an_adopted_session_is_looked_up_and_not_renewed_unasked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
