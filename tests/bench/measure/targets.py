@@ -76,7 +76,8 @@ def one_client(medians):
     zookeeper = medians.best(latency("acquire", "p50"), min, "w1", "zookeeper", mode="lean", clients=1)
     yield judged("w1", "p50 of one client over ZooKeeper lean", over(ours, zookeeper), LESS, 0.5, "x")
     floors = [record["floor"] for found in medians.records("w1", "lockstep", clients=1) for record in found if "floor" in record]
-    floor = statistics.median(one["write_us"]["p50"] + one["round_trip_us"]["p50"] for one in floors) if floors else None
+    # The least of the run: what disturbs the machine only ever raises a floor.
+    floor = min((one["write_us"]["p50"] + one["round_trip_us"]["p50"] for one in floors), default=None)
     yield judged("w1", "p50 of one client over one durable write and one round trip", over(ours, floor), LESS, 1.6, "x")
 
 
