@@ -31,7 +31,10 @@ static inline int pack_append(struct proto_buffer *buffer, const void *data, siz
 #define msgpack_pack_inline_func_fixint(name)          static inline int pack_template_fix##name
 #define msgpack_pack_user                              struct proto_buffer *
 #define msgpack_pack_append_buffer(buffer, data, size) return pack_append(buffer, data, size)
+/* The template's timestamp, which nobody packs, calls the library's own function of this name. */
+#define msgpack_pack_ext(buffer, size, type) pack_template_ext(buffer, size, type)
 #include <msgpack/pack_template.h>
+#undef msgpack_pack_ext
 
 static inline void pack_array(struct proto_buffer *buffer, size_t count)
 {
