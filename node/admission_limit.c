@@ -46,18 +46,11 @@ static void refuse(struct core *core, struct request *request, const char *limit
  * written is one of what is accepted. @return 0, or after how many milliseconds to come back. */
 static uint64_t admin_wait(struct core *core, const struct request *request)
 {
-    struct core_admin *admin = &core->admin;
-    if (proto_operation_find(request->message.kind)->sent_by != PROTO_ADMIN) {
+    if (proto_operation_find(request->message.kind)->sent_by != PROTO_ADMIN ||
+        rate_window_take(&core->admin, core->now.ms, ADMIN_WINDOW_MS, ADMIN_PER_SECOND_MAX)) {
         return 0;
     }
-    if (core->now.ms - admin->window_begin_ms >= ADMIN_WINDOW_MS) {
-        *admin = (struct core_admin){.window_begin_ms = core->now.ms};
-    }
-    if (admin->used == ADMIN_PER_SECOND_MAX) {
-        return admin->window_begin_ms + ADMIN_WINDOW_MS - core->now.ms;
-    }
-    admin->used++;
-    return 0;
+    return core->admin.begin_ms + ADMIN_WINDOW_MS - core->now.ms;
 }
 
 bool admission_limit(struct core *core, struct request *request)

@@ -34,16 +34,10 @@ void core_log(struct core *core, enum core_log_level level, const char *event, c
 void core_complain(struct core *core, enum core_complaint kind, const char *format, ...)
 {
     LOCKSTEP_ASSERT(kind < CORE_COMPLAINTS);
-    uint64_t now_ms = core->now.ms;
-    if (now_ms - core->complaints.kinds[kind].window_begin_ms >= CORE_LOG_WINDOW_MS) {
-        core->complaints.kinds[kind].window_begin_ms = now_ms;
-        core->complaints.kinds[kind].used = 0;
-    }
-    if (core->complaints.kinds[kind].used >= CORE_LOG_BURST) {
+    if (!rate_window_take(&core->complaints.kinds[kind].window, core->now.ms, CORE_LOG_WINDOW_MS, CORE_LOG_BURST)) {
         core->complaints.kinds[kind].suppressed++;
         return;
     }
-    core->complaints.kinds[kind].used++;
     char fields[FIELDS_BYTES_MAX];
     va_list arguments;
     va_start(arguments, format);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/rate_window.h"
+
 struct core;
 
 enum core_log_level { CORE_LOG_ERROR, CORE_LOG_WARNING, CORE_LOG_INFO, CORE_LOG_DEBUG };
@@ -24,8 +26,7 @@ enum { CORE_LOG_BURST = 5, CORE_LOG_WINDOW_MS = 1000 };
 
 struct core_complaints {
     struct {
-        uint64_t window_begin_ms;
-        unsigned used;
+        struct rate_window window;
         uint64_t suppressed;
     } kinds[CORE_COMPLAINTS];
 };

@@ -10,6 +10,7 @@
 #include "node/core_log.h"
 #include "node/dispatch.h"
 #include "node/proposer.h"
+#include "node/rate_window.h"
 #include "node/reads.h"
 #include "node/request.h"
 #include "protocol/decode.h"
@@ -18,12 +19,6 @@
 struct core_digest {
     uint64_t index; /* 0: none yet */
     uint64_t digest;
-};
-
-/* How many of an administrator's operations were accepted in this second. */
-struct core_admin {
-    uint64_t window_begin_ms;
-    unsigned used;
 };
 
 struct core {
@@ -72,7 +67,7 @@ struct core {
     struct reads reads;
     struct dispatch dispatch;
     struct core_complaints complaints;
-    struct core_admin admin;
+    struct rate_window admin; /* an administrator's operations that were accepted */
     uint64_t events_sent;
 
     struct proto_buffer frame; /* the frame that is being made */

@@ -314,15 +314,10 @@ void logger_pairs(struct logger *logger, enum logger_level level, const char *ev
 
 bool logger_limit_pass(struct logger_limit *limit, uint64_t now_ms, uint64_t *ret_suppressed)
 {
-    if (now_ms - limit->window_begin_ms >= limit->window_ms) {
-        limit->window_begin_ms = now_ms;
-        limit->used = 0;
-    }
-    if (limit->used >= limit->burst) {
+    if (!rate_window_take(&limit->window, now_ms, limit->window_ms, limit->burst)) {
         limit->suppressed++;
         return false;
     }
-    limit->used++;
     *ret_suppressed = limit->suppressed;
     limit->suppressed = 0;
     return true;

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/rate_window.h"
+
 enum {
     LOGGER_LINE_BYTES_MAX =
         4096, /* newline included; PIPE_BUF, so that a line is written whole or not at all */
@@ -65,8 +67,7 @@ size_t logger_format(enum logger_format format, uint64_t wall_ms, enum logger_le
 struct logger_limit {
     uint64_t window_ms;
     unsigned burst;
-    uint64_t window_begin_ms;
-    unsigned used;
+    struct rate_window window;
     uint64_t suppressed;
 };
 
