@@ -205,21 +205,22 @@ wait_until 10 "the killed session's lock to be free" holders_are list/b 0
 
 story "a lock that waits ends with 123 when its session is ended, and with 121 while the command runs"
 handle=$("$lockstep" acquire killed --ttl 1m) || fail "acquire"
-"$lockstep" lock killed -- true 2>"$dir/err" &
-waiting=$!
-children+=("$waiting")
-wait_until 20 "the lock to wait" waiters_are killed 1
-"$lockstep" kill-session "$(lock_field killed '["waiters"][0]["session_id"]')" --reason "a test" >/dev/null
-wait "$waiting"
-equal $? 123 "exit code of a lock whose session was ended while it waited"
+# Run COMMAND under a lock whose session is ended while it is among the PLACE (waiters, holders).
+session_ends_among() # PLACE CODE COMMAND ...
+{
+    local place=$1 code=$2
+    shift 2
+    "$lockstep" lock killed -- "$@" 2>"$dir/err" &
+    local locking=$!
+    children+=("$locking")
+    wait_until 20 "the lock to be among the $place" "${place}_are" killed 1
+    "$lockstep" kill-session "$(lock_field killed "[\"$place\"][0][\"session_id\"]")" --reason "a test" >/dev/null
+    wait "$locking"
+    equal $? "$code" "exit code of a lock whose session was ended while it was among the $place"
+}
+session_ends_among waiters 123 true
 "$lockstep" release "$handle"
-"$lockstep" lock killed -- sleep 100 2>"$dir/err" &
-running=$!
-children+=("$running")
-wait_until 20 "the lock to be held" holders_are killed 1
-"$lockstep" kill-session "$(lock_field killed '["holders"][0]["session_id"]')" --reason "a test" >/dev/null
-wait "$running"
-equal $? 121 "exit code of a lock whose session was ended while its command ran"
+session_ends_among holders 121 sleep 100
 
 story "with -o json a failure is an object on standard error"
 handle=$("$lockstep" acquire json --ttl 1m) || fail "acquire"

@@ -194,32 +194,44 @@ static void a_renewal_received_before_expiry_is_proposed_counts(void **state)
     assert_true(alive(h, session));
 }
 
+/* Two sessions that end shortly one after the other, and one that lasts. */
+struct neighbours {
+    uint64_t connection, first, second, other;
+};
+
+static struct neighbours lead_with_neighbours(struct harness *h)
+{
+    struct neighbours n = {0};
+    harness_lead(h);
+    n.connection = harness_connect(h);
+    n.other = harness_session(h, n.connection, 3, 60000);
+    n.first = harness_session(h, n.connection, 1, 1000);
+    n.second = harness_session(h, n.connection, 2, 1020);
+    return n;
+}
+
 /* C4: the clock has stood before one deadline, and passes it in a turn that comes late; the renewal of another session,
  * which is due shortly behind, has come meanwhile. */
 static void a_renewal_before_the_next_deadline_counts_when_the_clock_passes_the_first(void **state)
 {
     struct harness *h = *state;
-    harness_lead(h);
-    uint64_t c = harness_connect(h);
-    uint64_t other = harness_session(h, c, 3, 60000);
-    uint64_t first = harness_session(h, c, 1, 1000);
-    uint64_t second = harness_session(h, c, 2, 1020);
+    struct neighbours n = lead_with_neighbours(h);
     uint64_t due_ms = fsm_next_due(h->core->fsm).ms;
     while (h->core->clock.time.ms < due_ms - 3) {
         harness_turn(h, 1);
     }
-    harness_propose_lock(h, c, 3, other, 1, "k");
-    struct proto_request acquire = harness_acquire(3, other, 2, "k2", 0);
-    harness_send(h, c, &acquire); /* unproposed when it gets there: it stands */
+    harness_propose_lock(h, n.connection, 3, n.other, 1, "k");
+    struct proto_request acquire = harness_acquire(3, n.other, 2, "k2", 0);
+    harness_send(h, n.connection, &acquire); /* unproposed when it gets there: it stands */
     harness_turn(h, 3);
     assert_int_equal(h->core->clock.time.ms, due_ms - 1);
-    struct proto_request renew = harness_renew(2, second, 100);
-    harness_send(h, c, &renew);
+    struct proto_request renew = harness_renew(2, n.second, 100);
+    harness_send(h, n.connection, &renew);
     harness_turn(h, 60);
     harness_commit(h);
     harness_settle(h);
-    assert_false(alive(h, first));
-    assert_true(alive(h, second));
+    assert_false(alive(h, n.first));
+    assert_true(alive(h, n.second));
 }
 
 /* The disk stalls, so that the renewals can not even be proposed in time. */
@@ -285,11 +297,7 @@ static void a_renewal_before_a_deadline_that_is_under_way_counts(void **state)
 static void a_renewal_behind_an_expiry_that_is_under_way_counts(void **state)
 {
     struct harness *h = *state;
-    harness_lead(h);
-    uint64_t c = harness_connect(h);
-    uint64_t other = harness_session(h, c, 3, 60000);
-    uint64_t first = harness_session(h, c, 1, 1000);
-    uint64_t second = harness_session(h, c, 2, 1020);
+    struct neighbours n = lead_with_neighbours(h);
     uint64_t proposed = harness_counts(h).entries_proposed;
     while (harness_counts(h).entries_proposed == proposed) {
         harness_turn(h, 1); /* until the expiry of the first is proposed */
@@ -297,17 +305,17 @@ static void a_renewal_behind_an_expiry_that_is_under_way_counts(void **state)
     for (uint64_t id = 1; id <= 3; id++) {
         char key[8];
         (void)snprintf(key, sizeof(key), "k%d", (int)id);
-        harness_propose_lock(h, c, 3, other, id, key);
+        harness_propose_lock(h, n.connection, 3, n.other, id, key);
     }
-    struct proto_request renew = harness_renew(2, second, 100);
-    harness_send(h, c, &renew);
+    struct proto_request renew = harness_renew(2, n.second, 100);
+    harness_send(h, n.connection, &renew);
     for (int i = 0; i < 50; i++) {
         harness_turn(h, 1);
     }
     harness_commit(h);
     harness_settle(h);
-    assert_false(alive(h, first));
-    assert_true(alive(h, second));
+    assert_false(alive(h, n.first));
+    assert_true(alive(h, n.second));
 }
 
 /* The process was stopped for a minute; what its clients sent meanwhile is read one turn later. */
