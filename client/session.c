@@ -4,7 +4,7 @@
  *    ^          |               +--> ended    adopted one, for good
  *    +----------+ connection lost, refused
  *
- *  S1  The session is renewed a third of its TTL (less a thousandth at most) after the last renewal that was answered was
+ *  S1  The session is renewed a third of its TTL (less a hundredth of that at most) after the last renewal that was answered was
  *      sent. One renewal is under way at a time. Taking the session up on a new connection is one.
  *  S2  What counts is the deadline of the reply with the greatest cluster time: later entries overrule earlier ones, in
  *      whatever order their replies come. Of two with the same time the earlier deadline counts,
@@ -102,11 +102,11 @@ static void open_session(struct lsc_core *core, struct boot_time now)
 
 /* ---- renewing ---- */
 
-/* S1. On a grid of a thousandth of the TTL, which all clients of a machine share: one wake-up of theirs and of the leader's
- * then serves several, and the grid is too fine for what comes at once to keep the leader busy. */
+/* S1. On a grid of a hundredth of the interval, which all clients of a machine share: one wake-up of theirs and of the
+ * leader's then serves several, and the grid is too fine for what comes at once to keep the leader busy. */
 static struct boot_time renewal_after(struct boot_time sent_at, uint64_t ttl_ms)
 {
-    uint64_t grid_ms = ttl_ms < 1000 ? 1 : ttl_ms / 1000;
+    uint64_t grid_ms = ttl_ms < 300 ? 1 : ttl_ms / 300;
     struct boot_time due = boot_after(sent_at, ttl_ms / 3);
     due.ms -= due.ms % grid_ms;
     return due;
