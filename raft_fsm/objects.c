@@ -129,7 +129,7 @@ void fsm_session_index(struct fsm *fsm, struct session *session)
 void fsm_session_unindex(struct fsm *fsm, struct session *session)
 {
     if (session->indexed) {
-        fsm_tree_remove(&fsm->digests, session->digest);
+        fsm_tree_remove(&fsm->digests, &session->by_digest);
         session->indexed = false;
     }
 }
@@ -141,7 +141,7 @@ void fsm_session_free(struct fsm *fsm, struct session *session)
     fsm_object_gone(fsm, &session->object);
     fsm_timer_stop(fsm, &session->timer);
     fsm_session_unindex(fsm, session);
-    fsm_tree_remove(&fsm->sessions, &session->id);
+    fsm_tree_remove(&fsm->sessions, &session->by_id);
     fsm_history_free(fsm, session);
     fsm_release(fsm, session->owner, session->owner_bytes);
     fsm_pool_give(&fsm->sessions_pool, session);
@@ -216,8 +216,7 @@ void fsm_lock_free(struct fsm *fsm, struct lock *lock)
     LOCKSTEP_ASSERT(fsm_lock_unused(lock));
     fsm_lock_trim(fsm, lock);
     fsm_object_gone(fsm, &lock->object);
-    struct lock_key wanted = {.data = lock->key, .size = lock->key_bytes};
-    fsm_tree_remove(&fsm->locks, &wanted);
+    fsm_tree_remove(&fsm->locks, &lock->node);
     fsm_lock_discard(fsm, lock);
 }
 

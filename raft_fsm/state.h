@@ -40,7 +40,7 @@ struct waiter;
 /* ---- what a session or a lock is for digest and snapshot ---- */
 
 enum object_kind { FSM_OBJECT_SESSION = 1, FSM_OBJECT_LOCK = 2 }; /* also the first element of its image */
-enum { FSM_GENERATION_BITS = 30 }; /* one snapshot a second for 34 years */
+enum { FSM_GENERATION_BITS = 30 };                                /* one snapshot a second for 34 years */
 
 struct object {
     uint64_t hash;       /* of its image, as counted in fsm->digest_sum; 0: not counted yet */
@@ -111,17 +111,18 @@ struct window {
 };
 
 struct session {
-    struct tree_node by_id;
+    /* Each tree's key beside its node, for the sake of lookups. */
+    uint8_t digest[PROTO_DIGEST_BYTES];
     struct tree_node by_digest; /* if `indexed` */
+    uint64_t id;
+    struct tree_node by_id;
     struct object object;
     struct timer timer; /* while not ended */
-    uint64_t id;
     uint64_t ttl_ms;
     uint64_t deadline_ms;
     uint64_t lock_delay_ms;
     uint64_t ack_floor;
     uint64_t last_request_id;
-    uint8_t digest[PROTO_DIGEST_BYTES];
     uint8_t *owner; /* NULL if empty */
     uint32_t owner_bytes;
     struct window window;
@@ -240,7 +241,8 @@ struct fsm {
     uint32_t commands_capacity;
     uint32_t releases_left;
     uint32_t hand_ons_left;
-    struct lock *hand_on_next; /* when the command that runs has its answer, so that effects stand in the order of the grants */
+    struct lock *
+        hand_on_next; /* when the command that runs has its answer, so that effects stand in the order of the grants */
     struct proto_holder holder; /* of the HELD that is being answered */
 
     /* digest.c */

@@ -9,12 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* An AVL tree of 2^32 nodes is at most 46 levels deep. */
-enum { FSM_TREE_DEPTH_MAX = 48 };
-
 struct tree_node {
     struct tree_node *child[2]; /* lesser, greater */
-    int8_t balance;             /* levels of child[1] less levels of child[0]: -1, 0, 1 */
+    uintptr_t above;            /* the parent; in its two low bits the balance plus one (tree.c) */
 };
 
 /* < 0, 0, > 0 as `key` is less than, equal to or greater than that of `node`. */
@@ -31,13 +28,13 @@ void fsm_tree_init(struct tree *tree, fsm_tree_compare compare);
 struct tree_node *fsm_tree_find(const struct tree *tree, const void *key);
 /* @return false, and nothing changes, if `key` is there already. */
 bool fsm_tree_insert(struct tree *tree, const void *key, struct tree_node *node);
-/* The node with `key` must be there. */
-void fsm_tree_remove(struct tree *tree, const void *key);
+/* `node` must be there. Compares nothing and touches only its neighbours: what expires is mostly not in the processor's
+ * cache, and nor is the way down to it. */
+void fsm_tree_remove(struct tree *tree, struct tree_node *node);
 
 /* A walk in order. The tree must not change during it. */
 struct tree_walk {
-    const struct tree_node *path[FSM_TREE_DEPTH_MAX];
-    unsigned depth;
+    const struct tree_node *next;
 };
 /* From the least node whose key is greater than `key` (or equal, if `inclusive`); `key` NULL: from the first. */
 void fsm_tree_walk(struct tree_walk *walk, const struct tree *tree, const void *key, bool inclusive);
@@ -48,7 +45,7 @@ struct tree_node *fsm_tree_next(struct tree_walk *walk);
  * may be asked of the tree any more. NULL: it is empty. */
 struct tree_node *fsm_tree_take_apart(struct tree *tree);
 
-/* Assert balance of every node and the count. Linear. */
+/* Assert every node's balance and parent, and the count. Linear. */
 void fsm_tree_check(const struct tree *tree);
 
 #endif

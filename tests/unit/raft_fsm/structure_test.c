@@ -58,7 +58,7 @@ static void a_tree_stays_balanced_and_in_order(void **state)
             assert_int_equal(fsm_tree_insert(&tree, &at, &number->node), !number->inside);
             number->inside = true;
         } else if (number->inside) {
-            fsm_tree_remove(&tree, &at);
+            fsm_tree_remove(&tree, &number->node);
             number->inside = false;
         }
         assert_ptr_equal(fsm_tree_find(&tree, &at), number->inside ? &number->node : NULL);
