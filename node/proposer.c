@@ -39,15 +39,21 @@ static struct proposed_entry *entry_at(struct proposer *proposer, unsigned posit
 /* ---- the queue ---- */
 
 /* For how long `request` may wait for company. Renewals come every third of the TTL: a hundredth of it later is no matter,
- * and a fifth of the shortest that there is is none for any TTL, nor for one that is not told here. */
+ * and a fifth of the shortest that there is is none for any TTL, nor for one that is not told here. The TTL that counts is
+ * the shorter of the one that the renewal asks for and the one that its session has: until it is answered, its client is
+ * certain by the latter only. */
 static uint64_t patience_ms(const struct core *core, const struct request *request)
 {
     enum { ANY_TTL_MS = PROTO_TTL_MS_MIN / 5, SHARE = 100 };
     if (!request_is_renewal(request)) {
         return 0;
     }
-    uint64_t told_ms = request->message.body.session_renew.ttl_ms / SHARE;
-    uint64_t patience = told_ms > ANY_TTL_MS ? told_ms : ANY_TTL_MS;
+    uint64_t patience = request->message.body.session_renew.ttl_ms / SHARE;
+    if (patience > ANY_TTL_MS) {
+        uint64_t present = fsm_session_ttl(core->fsm, request->message.session_id) / SHARE;
+        patience = present < patience ? present : patience;
+    }
+    patience = patience > ANY_TTL_MS ? patience : ANY_TTL_MS;
     return patience < core->options.renew_delay_ms ? patience : core->options.renew_delay_ms;
 }
 

@@ -4,8 +4,8 @@
  * are under way it goes if it is full, or if it is at least its fair share of what they carry (1 / entries_in_flight_max
  * of the commands under way). So a lone request never waits for another's disk write; and under load the entries do not
  * get smaller than the pipeline needs to stay full, which keeps the cost per command low. At worst a batch waits until
- * what is under way is committed. Renewals by themselves wait for company: a hundredth of their TTL, but at
- * least 20 ms and at most renew_delay_ms.
+ * what is under way is committed. Renewals by themselves wait for company: a hundredth of their TTL (the old or
+ * the new one, whichever is shorter), but at least 20 ms and at most renew_delay_ms.
  *
  * Invariants
  *  P1  Requests are proposed in the order in which they were received.

@@ -43,6 +43,9 @@ void fsm_query(const struct fsm *fsm, const struct proto_request *request, struc
 /* Cluster time of the state. */
 struct cluster_time fsm_time(const struct fsm *fsm);
 
+/* The TTL of a session in milliseconds; 0 if there is none with this id. */
+uint64_t fsm_session_ttl(const struct fsm *fsm, uint64_t session_id);
+
 /* When the leader should propose the next entry even without a command: the earliest deadline (never later than the
  * true one; it may be earlier), the current time if expired or ended things wait for their portion, or ms == UINT64_MAX
  * if nothing is ahead. A deadline d is due in an entry whose time is >= d. */

@@ -241,6 +241,12 @@ static void query_request_get(const struct fsm *fsm, const struct proto_request 
 
 /* ---- */
 
+uint64_t fsm_session_ttl(const struct fsm *fsm, uint64_t session_id)
+{
+    const struct session *session = fsm_session_find(fsm, session_id);
+    return session == NULL ? 0 : session->ttl_ms;
+}
+
 void fsm_query(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
                struct proto_reply *ret_reply)
 {

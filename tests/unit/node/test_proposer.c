@@ -144,6 +144,35 @@ static void renewals_alone_wait_a_moment_for_company(void **state)
     assert_int_equal(commands_in(f->h, 0), 1);
 }
 
+/* For how long a renewal that asks for `ttl_ms` waits by itself. */
+static uint64_t wait_of_renewal(struct fixture *f, uint64_t ttl_ms)
+{
+    struct proto_request renew = harness_renew(1, f->session, f->id++);
+    renew.body.session_renew.ttl_ms = ttl_ms;
+    harness_send(f->h, f->connection, &renew);
+    uint64_t sent_ms = f->h->now.ms;
+    harness_turn(f->h, 0);
+    while (f->h->entries_count == 0) {
+        assert_true(f->h->now.ms < sent_ms + 1000);
+        harness_turn(f->h, 1);
+    }
+    uint64_t waited_ms = f->h->now.ms - sent_ms;
+    harness_commit(f->h);
+    harness_settle(f->h);
+    return waited_ms;
+}
+
+/* Until it is answered its client has only the TTL of before. */
+static void a_renewal_that_lengthens_a_short_ttl_waits_by_the_short_one(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(wait_of_renewal(f, 100), 20);
+    assert_int_equal(wait_of_renewal(f, 10000), 20);
+    assert_int_equal(wait_of_renewal(f, 3000), 30);
+    assert_int_equal(wait_of_renewal(f, 86400000), 30);
+    assert_int_equal(wait_of_renewal(f, 10000), 100);
+}
+
 /* The earliest decides: what comes later goes along. */
 static void the_longer_a_session_the_longer_its_renewal_may_wait(void **state)
 {
@@ -222,6 +251,7 @@ int main(void)
         CORE_TEST(a_full_batch_goes_at_once_and_in_several_entries),
         CORE_TEST(renewals_alone_wait_a_moment_for_company),
         CORE_TEST(the_longer_a_session_the_longer_its_renewal_may_wait),
+        CORE_TEST(a_renewal_that_lengthens_a_short_ttl_waits_by_the_short_one),
         CORE_TEST(renewals_go_along_with_other_requests),
         CORE_TEST(a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin),
         CORE_TEST(the_log_never_holds_a_secret),
