@@ -9,7 +9,9 @@
  *  K3  It does not pass a limit (the earliest deadline) while a request is unproposed that had been received when it
  *      got there. It stands one millisecond before it; the requests are proposed with that time, so that a renewal
  *      among them counts; then it passes, but only just, if others have come meanwhile: the next deadline may lie right
- *      behind. What it stood is not counted, which makes leases longer, never shorter. */
+ *      behind. What it stood is not counted, which makes leases longer, never shorter. Nor may it be made up for, not even
+ *      once all is proposed: what came meanwhile was proposed with the time at which it stood, and its leases would end by
+ *      as much too early. */
 #ifndef LOCKSTEP_NODE_CLOCK_H
 #define LOCKSTEP_NODE_CLOCK_H
 
