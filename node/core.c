@@ -325,12 +325,16 @@ struct local_time core_deadline(const struct core *core)
     return earliest(deadlines, sizeof deadlines / sizeof deadlines[0]);
 }
 
-/* When an entry for the earliest deadline is due; never while one is under way: its apply comes first. */
+/* When an entry for the earliest deadline is due. One that the clock has passed asks for no more input: what is left is to
+ * propose it when there is room, or it is under way and its apply comes first. */
 static struct local_time expiry_due(const struct core *core)
 {
-    uint64_t next_ms = fsm_next_due(core->fsm).ms;
-    if (next_ms <= core->clock.time.ms && proposer_tells(core, next_ms)) {
+    if (!core->serving) {
         return LOCAL_TIME_NEVER;
+    }
+    uint64_t next_ms = fsm_next_due(core->fsm).ms;
+    if (next_ms <= core->clock.time.ms) {
+        return proposer_tells(core, next_ms) ? LOCAL_TIME_NEVER : proposer_room(core);
     }
     return cluster_clock_reaches(&core->clock, next_ms);
 }

@@ -103,10 +103,15 @@ static bool expiry_wanted(const struct core *core)
     return core->clock.time.ms >= core->next_due_ms && !proposer_tells(core, core->next_due_ms);
 }
 
-static bool may_propose(const struct core *core, struct local_time now)
+struct local_time proposer_room(const struct core *core)
 {
     const struct proposer *proposer = &core->proposer;
-    return core->serving && proposer->in_flight < proposer->size && now.ms >= proposer->retry.ms;
+    return proposer->in_flight < proposer->size ? proposer->retry : LOCAL_TIME_NEVER;
+}
+
+static bool may_propose(const struct core *core, struct local_time now)
+{
+    return core->serving && now.ms >= proposer_room(core).ms;
 }
 
 static bool proposer_wants(struct core *core, struct local_time now)

@@ -64,6 +64,8 @@ void proposer_run(struct core *core, struct local_time now);
 void proposer_expire(struct core *core, struct local_time now);
 /* An entry is under way that tells the state machine of this deadline. */
 bool proposer_tells(const struct core *core, uint64_t due_ms);
+/* From when on an entry may be proposed: never, if another has to be applied before. */
+struct local_time proposer_room(const struct core *core);
 /* When a turn is needed for the queue's sake. */
 struct local_time proposer_deadline(const struct core *core);
 

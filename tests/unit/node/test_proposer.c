@@ -225,6 +225,44 @@ static void a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin(void *
     assert_true(core_deadline(f->h->core).ms > f->h->now.ms);
 }
 
+static void turn_until_the_clock_passes(struct fixture *f, uint64_t deadline_ms)
+{
+    while (f->h->core->clock.time.ms < deadline_ms) {
+        harness_turn(f->h, 1);
+    }
+}
+
+/* The clock has passed a deadline, and its entry can not be proposed yet: the loop has nothing to look at the sockets for. */
+static void an_expiry_that_can_not_be_proposed_does_not_spin(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t deadline_ms = fsm_time(f->h->core->fsm).ms + 500;
+    (void)harness_session(f->h, f->connection, 2, 500);
+    (void)harness_session(f->h, f->connection, 3, 600);
+    turn_until_the_clock_passes(f, deadline_ms - 5);
+    for (unsigned i = 0; i < 4; i++) {
+        send_acquires(f, 1);
+        harness_turn(f->h, 0);
+    }
+    turn_until_the_clock_passes(f, deadline_ms);
+    assert_int_equal(f->h->entries_count, 4); /* no room */
+    assert_true(core_due(f->h->core).ms > f->h->now.ms);
+    harness_commit(f->h);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 1);
+    harness_commit(f->h);
+    f->h->refuse_proposals = true;
+    turn_until_the_clock_passes(f, deadline_ms + 100);
+    assert_true(core_due(f->h->core).ms > f->h->now.ms);
+    assert_true(core_deadline(f->h->core).ms <= f->h->now.ms + PROPOSER_RETRY_MS);
+    f->h->refuse_proposals = false;
+    harness_turn(f->h, PROPOSER_RETRY_MS);
+    assert_int_equal(f->h->entries_count, 1);
+    harness_follow(f->h, 2);
+    harness_turn(f->h, 0);
+    assert_true(core_due(f->h->core).ms > f->h->now.ms);
+}
+
 static void the_log_never_holds_a_secret(void **state)
 {
     struct fixture *f = *state;
@@ -254,6 +292,7 @@ int main(void)
         CORE_TEST(a_renewal_that_lengthens_a_short_ttl_waits_by_the_short_one),
         CORE_TEST(renewals_go_along_with_other_requests),
         CORE_TEST(a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin),
+        CORE_TEST(an_expiry_that_can_not_be_proposed_does_not_spin),
         CORE_TEST(the_log_never_holds_a_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
