@@ -355,10 +355,30 @@ bool replica_propose(struct replica *replica, struct local_time now, const struc
     return true;
 }
 
+/* The voter that is there and has most of the log; 0: none. Raft's own choice, if nobody has all of it in this moment, is the
+ * last of the configuration: one that is gone keeps everybody waiting for an election timeout. */
+static uint64_t best_voter(const struct replica *replica)
+{
+    uint64_t best = 0;
+    raft_index best_match = 0;
+    for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
+        const struct replica_peer *peer = &replica->peers[i];
+        raft_index match = 0;
+        bool there = peer->node_id != 0 && peer->voter && peer->accepted && peer->connected &&
+                     replica->now_ms < peer->heard_ms + replica->config.election_timeout_ms;
+        if (there && raft_match_index(&replica->raft, peer->node_id, &match) == 0 && match > best_match) {
+            best = peer->node_id;
+            best_match = match;
+        }
+    }
+    return best;
+}
+
 bool replica_transfer(struct replica *replica, struct local_time now, uint64_t node_id)
 {
     replica_time(replica, now);
-    if (!replica_leads(replica)) {
+    node_id = node_id == 0 && replica_leads(replica) ? best_voter(replica) : node_id;
+    if (!replica_leads(replica) || node_id == 0) {
         return false;
     }
     struct raft_event event = {.type = RAFT_TRANSFER, .transfer = {.server_id = node_id}};

@@ -127,7 +127,8 @@ void replica_flush(struct replica *replica);
  * reads since the last), then callbacks.read_ready. @return false if not serving: no callback follows. */
 bool replica_read(struct replica *replica, struct local_time now, uint64_t read_id);
 
-/* Start to hand leadership to `node_id` (0: any up-to-date voter). @return false if not leader or no such voter. */
+/* Start to hand leadership to `node_id` (0: the voter that is there and has most of the log). @return false if not leader, no
+ * such voter, or it is being handed over already. */
 bool replica_transfer(struct replica *replica, struct local_time now, uint64_t node_id);
 
 /* From the link. */

@@ -320,6 +320,25 @@ static void nothing_moves_while_a_snapshot_is_put_in_place(void **state)
     assert_true(count >= 6); /* enough of them were seen in the middle of it */
 }
 
+/* In the middle of work nobody has all of the log, and the last of the configuration is gone. */
+static void leadership_is_handed_to_a_voter_that_is_there(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster), gone = leader == 2 ? 1 : 2, other = 3 - leader - gone;
+    struct replica *replica = cluster->nodes[leader].replica;
+    cluster_crash(cluster, gone);
+    cluster_run(cluster, 1000);
+    assert_true(cluster_propose(cluster, leader, 100));
+    assert_true(replica_transfer(replica, (struct local_time){cluster->now_ms}, 0));
+    cluster_run(cluster, 100);
+    assert_int_equal(cluster_sure_leader(cluster), other);
+    cluster_start_all(cluster);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const char *given = getenv("LOCKSTEP_SEED");
@@ -336,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_timeout_that_does_not_move_is_not_due_again_at_once),
         cmocka_unit_test(nobody_leads_before_its_first_entry_is_durable),
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
+        cmocka_unit_test(leadership_is_handed_to_a_voter_that_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
