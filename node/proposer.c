@@ -218,7 +218,8 @@ static void propose(struct core *core, struct local_time now, unsigned built)
     uint64_t index = 0;
     uint64_t term = 0;
     if (!core->replica.propose(core->replica.ctx, now, commands, built, &index, &term)) {
-        /* Leadership is being handed over, or is lost already, which core_replica_changed() will say. */
+        /* Leadership is being handed over, or is lost already, which core_replica_changed() will say; or the disk of this
+         * node is too far behind the others'. */
         proposer->retry = (struct local_time){now.ms + PROPOSER_RETRY_MS};
         return;
     }

@@ -107,6 +107,11 @@ uint64_t log_bytes(const struct log *log)
     return log->table.payload_bytes;
 }
 
+uint64_t log_held_bytes(const struct log *log)
+{
+    return log->table.held_bytes;
+}
+
 uint64_t log_term(const struct log *log, uint64_t index)
 {
     const struct log_table *table = &log->table;

@@ -101,5 +101,7 @@ void log_remove_prefix(struct log *log, uint64_t index);
 void log_reset(struct log *log, uint64_t index, uint64_t term, void (*done)(void *ctx), void *ctx);
 
 uint64_t log_bytes(const struct log *log); /* on disk, for the snapshot threshold: payload bytes first..last */
+/* Payload bytes that can not leave memory: of entries that are not durable, or not released. */
+uint64_t log_held_bytes(const struct log *log);
 
 #endif

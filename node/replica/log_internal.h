@@ -57,6 +57,7 @@ struct log_table {
     uint64_t cached_first;
     uint64_t settled;
     uint64_t settled_bytes; /* cached_first..settled */
+    uint64_t held_bytes;    /* behind settled */
 };
 
 /* Who waits for a reset to become durable. */

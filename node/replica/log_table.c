@@ -57,6 +57,7 @@ struct log_slot *log_table_append(struct log_table *table, uint64_t term, uint32
         table->settled = table->last;
     } else {
         log_entry_ref(entry);
+        table->held_bytes += size;
     }
     struct log_slot *slot = log_table_slot(table, table->last);
     *slot = (struct log_slot){.term = term, .entry = entry, .size = size};
@@ -69,7 +70,9 @@ void log_table_truncate(struct log_table *table, uint64_t index)
     for (; table->last >= index; table->last--) {
         struct log_slot *slot = log_table_slot(table, table->last);
         table->payload_bytes -= slot->size;
-        if (table->last <= table->settled && table->last >= table->cached_first) {
+        if (table->last > table->settled) {
+            table->held_bytes -= slot->size;
+        } else if (table->last >= table->cached_first) {
             table->settled_bytes -= slot->size;
         }
         log_entry_unref(slot->entry);
@@ -83,6 +86,8 @@ static void evict_first(struct log_table *table)
     struct log_slot *slot = log_table_slot(table, table->cached_first);
     if (table->cached_first <= table->settled) {
         table->settled_bytes -= slot->size;
+    } else {
+        table->held_bytes -= slot->size;
     }
     log_entry_unref(slot->entry);
     slot->entry = NULL;
@@ -117,7 +122,9 @@ void log_table_settle(struct log_table *table, uint64_t index, uint64_t cache_by
     while (table->settled < index) {
         table->settled++;
         if (table->settled >= table->cached_first) {
-            table->settled_bytes += log_table_slot(table, table->settled)->size;
+            uint32_t size = log_table_slot(table, table->settled)->size;
+            table->settled_bytes += size;
+            table->held_bytes -= size;
         }
     }
     while (table->settled_bytes > cache_bytes && table->cached_first <= table->settled) {

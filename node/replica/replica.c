@@ -56,6 +56,14 @@ bool replica_leads(const struct replica *replica)
     return replica->phase == PHASE_RUNNING && replica->raft.state == RAFT_LEADER;
 }
 
+/* Who serves has applied all but what is in flight, so that it is the disk that the rest waits for; who was elected just after a
+ * start may have a whole log to apply. */
+bool replica_disk_is_behind(const struct replica *replica)
+{
+    uint64_t most = replica->config.log_held_bytes_max;
+    return replica->serving && log_held_bytes(replica->log) >= (most == 0 ? REPLICA_LOG_HELD_BYTES_MAX : most);
+}
+
 void replica_step_reserve(struct replica *replica, unsigned count)
 {
     if (count <= replica->step_capacity) {
@@ -328,7 +336,7 @@ bool replica_propose(struct replica *replica, struct local_time now, const struc
 {
     LOCKSTEP_ASSERT(count > 0);
     replica_time(replica, now);
-    if (!replica_leads(replica) || raft_transferee(&replica->raft) != 0) {
+    if (!replica_leads(replica) || raft_transferee(&replica->raft) != 0 || replica_disk_is_behind(replica)) {
         return false;
     }
     prepare_commands(replica, commands, count);

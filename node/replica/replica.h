@@ -47,6 +47,7 @@ struct replica_config {
     unsigned entries_in_flight_max; /* unacknowledged entries per follower */
     uint64_t segment_bytes;         /* of the log; 0: default */
     uint64_t log_cache_bytes;       /* 0: default */
+    uint64_t log_held_bytes_max;    /* beyond it a leader proposes nothing until its own disk has caught up; 0: default */
     uint32_t random_seed;           /* different per process */
     /* The first configuration, used only when the directory is fresh: all nodes of a new cluster get the same list. */
     const struct replica_member *bootstrap;
@@ -113,7 +114,8 @@ struct local_time replica_deadline(const struct replica *replica);
 /* Leader: append one entry per element, as one batch (one AppendEntries, one log write, started at
  * replica_flush()). The bytes are copied once, into the log's entry.
  * @param ret_first_index  index of the first; the others follow.
- * @return false if this node may not propose now (not leader, or handing leadership over): nothing was done. */
+ * @return false if this node may not propose now (not leader, handing leadership over, or its own disk is too far behind
+ *         the others'): nothing was done. */
 struct replica_command {
     const void *data;
     size_t size;

@@ -44,6 +44,7 @@ enum {
     REPLICA_ROUNDS_MAX = 4,                /* proofs of leadership under way */
     REPLICA_WATCH_MS = 1000,
     REPLICA_STUCK_MS = 30000,              /* log write or follower without progress */
+    REPLICA_LOG_HELD_BYTES_MAX = 64 * 1024 * 1024, /* default of the setting of that name */
     REPLICA_REMIND_MS = 5000,              /* between two log lines of one waiting or refused peer */
     REPLICA_SNAPSHOT_RETRY_MS = 60000,     /* after our own snapshot failed */
     REPLICA_SNAPSHOT_SLICE_BYTES = 64 * 1024,
@@ -246,6 +247,8 @@ void replica_pump(struct replica *replica);
 /* Room for `count` entries in the step_* arrays. */
 void replica_step_reserve(struct replica *replica, unsigned count);
 bool replica_leads(const struct replica *replica);
+/* The majority commits without this node's disk, and too much waits for that. */
+bool replica_disk_is_behind(const struct replica *replica);
 void replica_log_durable(void *ctx, uint64_t index);
 void replica_log_failed(void *ctx, const char *message);
 

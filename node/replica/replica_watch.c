@@ -1,6 +1,7 @@
 /* Progress that must come and does not: a log write that never completes ends the process (restart is the best-tested
  * path); a follower that answers and does not advance makes the leader hand over, because a wedged progress record in raft
- * goes with the leadership. */
+ * goes with the leadership; and so does a leader's own disk that is too far behind the others', because the cluster would be
+ * as slow as that one. */
 #include <inttypes.h>
 
 #include "node/replica/replica_internal.h"
@@ -40,6 +41,22 @@ static bool watch_peer(struct replica *replica, struct replica_peer *peer, uint6
     return peer->match_stuck_ms >= REPLICA_STUCK_MS;
 }
 
+/* @return whether leadership is being handed over for it. */
+static bool watch_own_disk(struct replica *replica)
+{
+    if (!replica_disk_is_behind(replica) || raft_transferee(&replica->raft) != 0) {
+        return false;
+    }
+    bool handed = replica_transfer(replica, (struct local_time){replica->now_ms}, 0);
+    if (replica->now_ms >= replica->remind_ms) {
+        replica->remind_ms = replica->now_ms + REPLICA_REMIND_MS;
+        replica_log(replica, 0, "%" PRIu64 " bytes of the log wait for the disk of this node: %s",
+                    log_held_bytes(replica->log),
+                    handed ? "handing leadership over" : "nothing is proposed before they are written");
+    }
+    return handed;
+}
+
 static void watch_followers(struct replica *replica, uint64_t passed_ms)
 {
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
@@ -71,7 +88,7 @@ void replica_watch(struct replica *replica)
     }
     replica->watch_ms = replica->now_ms + REPLICA_WATCH_MS;
     watch_log(replica, passed_ms);
-    if (replica_leads(replica)) {
+    if (replica_leads(replica) && !watch_own_disk(replica)) {
         watch_followers(replica, passed_ms);
     }
 }

@@ -84,7 +84,7 @@ bool cluster_start(struct cluster *cluster, unsigned place)
         .cluster_id = 7, .node_id = node->id, .election_timeout_ms = 300, .heartbeat_ms = 30,
         .snapshot_after_bytes = options->snapshot_after_bytes, .trailing_bytes = options->trailing_bytes,
         .entries_in_flight_max = options->entries_in_flight_max, .segment_bytes = options->segment_bytes,
-        .log_cache_bytes = options->log_cache_bytes,
+        .log_cache_bytes = options->log_cache_bytes, .log_held_bytes_max = options->log_held_bytes_max,
         .random_seed = (uint32_t)simulated_random(&cluster->random, UINT32_MAX),
         .bootstrap = members, .bootstrap_count = options->nodes,
     };

@@ -282,7 +282,7 @@ static void read_some(struct world *world)
 
 static void check_present(struct world *world)
 {
-    uint64_t bytes = 0, first = log_first_index(world->log);
+    uint64_t bytes = 0, held = 0, first = log_first_index(world->log);
     assert_int_equal(log_last_index(world->log), world->now.last);
     assert_true(first <= world->removed + 1 || first == world->base.first);
     for (uint64_t index = first; index <= world->now.last; index++) {
@@ -292,9 +292,12 @@ static void check_present(struct world *world)
         if (entry != NULL && chance(world, 20) == 0) {
             check_entry(entry, index, world->now.terms[index], world->now.ids[index]);
         }
-        bytes += size_of(world->now.ids[index]);
+        uint64_t size = size_of(world->now.ids[index]);
+        bytes += size;
+        held += index > world->released || index > log_durable_index(world->log) ? size : 0;
     }
     assert_int_equal(log_bytes(world->log), bytes);
+    assert_int_equal(log_held_bytes(world->log), held);
 }
 
 static void step(struct world *world)

@@ -339,6 +339,70 @@ static void leadership_is_handed_to_a_voter_that_is_there(void **state)
     cluster_free(cluster);
 }
 
+/* The others commit without it. What waits for its disk must not grow for ever, nor the cluster be as slow as that disk. */
+static void a_leader_whose_disk_is_behind_proposes_no_more_and_hands_over(void **state)
+{
+    enum { HELD_MAX = 1024 * 1024, COMMAND = 4000 };
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.log_held_bytes_max = HELD_MAX;
+    struct cluster *cluster = cluster_started(options);
+    unsigned slow = cluster_sure_leader(cluster);
+    simulated_disk_latency(cluster->nodes[slow].disk, cluster->now_ms, 3000, 3000);
+    uint64_t most = 0;
+    for (unsigned ms = 0; ms < 5000; ms++) {
+        int leader = cluster_leader(cluster);
+        if (leader >= 0 && ms % 2 == 0) {
+            (void)cluster_propose(cluster, (unsigned)leader, COMMAND);
+        }
+        cluster_run(cluster, 1);
+        uint64_t held = log_held_bytes(cluster->nodes[slow].replica->log);
+        most = held > most ? held : most;
+    }
+    assert_in_range(most, HELD_MAX, HELD_MAX + 4 * COMMAND);
+    assert_int_not_equal(cluster_sure_leader(cluster), slow);
+    simulated_disk_latency(cluster->nodes[slow].disk, cluster->now_ms, 0, 1);
+    cluster_converge(cluster);
+    assert_true(log_held_bytes(cluster->nodes[slow].replica->log) < HELD_MAX);
+    cluster_free(cluster);
+}
+
+static int elected(const struct cluster *cluster)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        if (replica_leads(cluster->nodes[i].replica)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* After a start the whole log waits to be applied, at all nodes: nothing that another leader would do better. */
+static void a_leader_that_has_its_log_to_apply_is_not_behind(void **state)
+{
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.log_held_bytes_max = 100 * 1000;
+    struct cluster *cluster = cluster_started(options);
+    for (unsigned i = 0; i < 50; i++) {
+        cluster_command(cluster, 3000);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        cluster_crash(cluster, i);
+    }
+    cluster_start_all(cluster);
+    while (elected(cluster) < 0) {
+        assert_true(cluster->now_ms < 60000);
+        cluster_run(cluster, 1);
+    }
+    const struct cluster_node *node = &cluster->nodes[elected(cluster)];
+    assert_false(node->serving);
+    assert_true(log_held_bytes(node->replica->log) > options.log_held_bytes_max);
+    assert_false(replica_disk_is_behind(node->replica));
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const char *given = getenv("LOCKSTEP_SEED");
@@ -356,6 +420,8 @@ int main(void)
         cmocka_unit_test(nobody_leads_before_its_first_entry_is_durable),
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
         cmocka_unit_test(leadership_is_handed_to_a_voter_that_is_there),
+        cmocka_unit_test(a_leader_whose_disk_is_behind_proposes_no_more_and_hands_over),
+        cmocka_unit_test(a_leader_that_has_its_log_to_apply_is_not_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
