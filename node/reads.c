@@ -18,7 +18,10 @@ void reads_add(struct core *core, struct request *request)
 
 static void answer_transfer(struct core *core, struct local_time now, struct request *request)
 {
-    if (core->replica.transfer(core->replica.ctx, now, request->message.body.cluster_transfer.node_id)) {
+    uint64_t to = request->message.body.cluster_transfer.node_id;
+    /* It is as it was to be: so the request can be sent again to the leader that the first copy of it made. */
+    bool leads_already = core->serving && to == core->options.node_id;
+    if (leads_already || core->replica.transfer(core->replica.ctx, now, to)) {
         request_answer(core, request, &(struct proto_reply){.status = PROTO_STATUS_OK});
     } else if (core->role == REPLICA_LEADER) {
         request_refuse(core, request, PROTO_STATUS_NOT_FOUND, "no such voter that is up to date", 0);

@@ -213,8 +213,11 @@ static int transfer(const struct cluster_words *words, struct lockstep_client *c
     }
     if (words->cli->json) {
         cli_json_end(json_pack("{s:b}", "begun", 1));
-    } else {
+    } else if (words->node_id == 0) {
         (void)printf("the leader hands over; cluster status shows who leads\n");
+    } else {
+        (void)printf("the leader hands over to node %" PRIu64 ", unless that is itself; cluster status shows who leads\n",
+                     words->node_id);
     }
     return CLI_EXIT_OK;
 }

@@ -42,8 +42,10 @@ from=$(leader)
 to=$((from % 3 + 1))
 wait_until 20 "the digests to agree" digests_agree
 expect_code 0 "$lockstep" cluster transfer "$to"
-says 'hands over'
+says "hands over to node $to"
 wait_until 20 "node $to to lead" leads "$to"
+expect_code 0 "$lockstep" cluster transfer "$to"
+leads "$to" || fail "node $to was named, led, and leads no more"
 expect_code 0 "$lockstep" -o json cluster transfer
 json 'd["begun"]'
 wait_until 20 "another to lead" not_leads "$to"

@@ -185,6 +185,21 @@ static void only_the_leader_hands_leadership_over(void **state)
     (void)harness_expect(h, c, 3, PROTO_STATUS_NOT_FOUND);
 }
 
+/* The request may have come again, from a client that did not hear the answer of the leader before. */
+static void a_leader_that_is_to_lead_keeps_leadership(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    struct proto_request transfer = {.kind = PROTO_CLUSTER_TRANSFER, .id = 1};
+    transfer.body.cluster_transfer.node_id = 1;
+    h->refuse_transfer = true; /* as raft does if it is asked to hand over to itself */
+    harness_send(h, c, &transfer);
+    harness_turn(h, 0);
+    (void)harness_expect(h, c, 1, PROTO_STATUS_OK);
+    assert_int_equal(h->transfers, 0);
+}
+
 static void a_ping_is_answered_at_once_by_any_node(void **state)
 {
     struct harness *h = *state;
@@ -205,6 +220,7 @@ int main(void)
         HARNESS_TEST(status_shows_this_nodes_view),
         HARNESS_TEST(a_busy_node_shows_the_digest_at_a_fixed_index),
         HARNESS_TEST(only_the_leader_hands_leadership_over),
+        HARNESS_TEST(a_leader_that_is_to_lead_keeps_leadership),
         HARNESS_TEST(a_ping_is_answered_at_once_by_any_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
