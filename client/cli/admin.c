@@ -8,6 +8,8 @@ enum { KEY_REASON = 0x300, KEY_TOKEN };
 
 struct admin_words {
     struct cli *cli;
+    const char *subject_name; /* of the argument that says what is ended */
+    const char *ended;        /* what it is that ends, one of them */
     const char *subject;
     const char *reason;
     uint64_t token;
@@ -34,7 +36,7 @@ static error_t parse_admin(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (words->subject == NULL || words->reason == NULL) {
-            argp_error(state, "%s is missing", words->subject == NULL ? "an argument" : "--reason");
+            argp_error(state, "%s is missing", words->subject == NULL ? words->subject_name : "--reason");
         }
         return 0;
     default:
@@ -54,15 +56,15 @@ static int not_held(const struct admin_words *words)
                       "token %" PRIu64 " does not hold this lock", words->token);
 }
 
-static int finish(const struct cli *cli, const char *subject, int result, uint64_t count)
+static int finish(const struct admin_words *words, int result, uint64_t count)
 {
     if (result != LOCKSTEP_OK) {
-        return cli_fail(subject, result);
+        return cli_fail(words->subject, result);
     }
-    if (cli->json) {
+    if (words->cli->json) {
         cli_json_end(json_pack("{s:I}", "count", (json_int_t)count));
     } else {
-        (void)printf("%" PRIu64 " ended\n", count);
+        (void)printf("%" PRIu64 " %s%s ended\n", count, words->ended, count == 1 ? "" : "s");
     }
     return CLI_EXIT_OK;
 }
@@ -70,8 +72,8 @@ static int finish(const struct cli *cli, const char *subject, int result, uint64
 int cli_force_release(struct cli *cli, int argc, char **argv)
 {
     static const struct argp_option argp_options[] = {
-        {"reason", KEY_REASON, "TEXT", 0, "1..256 bytes, told to the holder and in the nodes' logs", 0},
-        {"token", KEY_TOKEN, "TOKEN", 0, "only this grant, not every holder's", 0},
+        {"reason", KEY_REASON, "TEXT", 0, "1..256 bytes, told to the holders and in the leader's log", 0},
+        {"token", KEY_TOKEN, "TOKEN", 0, "only this grant; default: those of all holders", 0},
         {0}};
     static const struct argp argp = {.options = argp_options,
                                      .parser = parse_admin,
@@ -80,13 +82,13 @@ int cli_force_release(struct cli *cli, int argc, char **argv)
                                             "They are told if they can be reached, but may still write: only fences keep "
                                             "them from it.",
                                      .children = admin_children};
-    struct admin_words words = {.cli = cli};
+    struct admin_words words = {.cli = cli, .subject_name = "KEY", .ended = "grant"};
     uint64_t count = 0;
     cli_parse(&argp, argc, argv, &words);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_force_release(client, words.subject, words.token, words.reason, &count);
     bool not_found = result == LOCKSTEP_NOT_FOUND || result == LOCKSTEP_NOT_HELD;
-    int code = not_found ? not_held(&words) : finish(cli, words.subject, result, count);
+    int code = not_found ? not_held(&words) : finish(&words, result, count);
     lockstep_client_free(client);
     return code;
 }
@@ -94,20 +96,20 @@ int cli_force_release(struct cli *cli, int argc, char **argv)
 int cli_kill_session(struct cli *cli, int argc, char **argv)
 {
     static const struct argp_option argp_options[] = {
-        {"reason", KEY_REASON, "TEXT", 0, "1..256 bytes, told to the client and in the nodes' logs", 0}, {0}};
+        {"reason", KEY_REASON, "TEXT", 0, "1..256 bytes, told to the client and in the leader's log", 0}, {0}};
     static const struct argp argp = {.options = argp_options,
                                      .parser = parse_admin,
                                      .args_doc = "ID --reason R",
                                      .doc = "End a session with all that it holds and waits for.",
                                      .children = admin_children};
-    struct admin_words words = {.cli = cli};
+    struct admin_words words = {.cli = cli, .subject_name = "ID", .ended = "session"};
     cli_parse(&argp, argc, argv, &words);
     uint64_t id = cli_number("ID", words.subject, 1, UINT64_MAX);
     struct lockstep_client *client = cli_client(cli);
     int result = lockstep_session_kill(client, id, words.reason);
     int code = result == LOCKSTEP_NOT_FOUND ? cli_report(CLI_EXIT_NOT_FOUND, "NOT_FOUND", words.subject,
                                                          "there is no session with this number")
-                                            : finish(cli, words.subject, result, 1);
+                                            : finish(&words, result, 1);
     lockstep_client_free(client);
     return code;
 }

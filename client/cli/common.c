@@ -17,8 +17,8 @@ static bool failures_as_json; /* as struct cli.json, for those who report withou
 
 static const struct argp_option common_options[] = {
     {"endpoints", 'e', "HOST:PORT,...", 0, "any of the cluster's nodes (see the end of lockstep --help)", 10},
-    {"output", 'o', "text|json", 0, "for people or for programs, failures too; text", 10},
-    {"timeout", KEY_TIMEOUT, "DURATION", 0, "how long an answer may take; 10s", 10},
+    {"output", 'o', "text|json", 0, "for people or for programs, failures too; default: text", 10},
+    {"timeout", KEY_TIMEOUT, "DURATION", 0, "1ms..24h; how long an answer may take; default: 10s", 10},
     {0},
 };
 

@@ -196,7 +196,6 @@ static void acquired_cb(void *arg, int result, struct lockstep_lock *lock, const
 
 /* ---- the beginning ---- */
 
-
 static error_t parse_lock(int key, char *argument, struct argp_state *state)
 {
     struct run *run = state->input;
@@ -301,13 +300,13 @@ int cli_lock(struct cli *cli, int argc, char **argv)
 {
     static const struct argp_option argp_options[] = {
         {"grace", KEY_GRACE, "DURATION", 0,
-         "if the lock is about to be lost: from SIGTERM to SIGKILL; a quarter of the ttl, 5s at most", 1},
+         "from SIGTERM to SIGKILL, if the lock is about to be lost; default: a quarter of the ttl, at most 5s", 1},
         {0}};
     static const struct argp_child children[] = {{&cli_common_argp, 0, NULL, 0}, {&cli_wanted_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = argp_options,
         .parser = parse_lock,
-        .args_doc = "KEY [options] -- COMMAND ...",
+        .args_doc = "KEY -- COMMAND ...",
         .doc = "Run COMMAND while holding the lock KEY.\v"
                "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN and LOCKSTEP_FENCE in its environment. Signals are passed on to "
                "it. If the lock is about to be lost, COMMAND and its children get SIGTERM, and SIGKILL before another can be "

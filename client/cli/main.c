@@ -31,7 +31,8 @@ static void print_table(FILE *out)
 {
     (void)fputs("\nSubcommands (each with --help):\n", out);
     for (unsigned i = 0; i < SUBCOMMANDS; i++) {
-        (void)fprintf(out, "  %s %s\n      %s\n", subcommands[i].name, subcommands[i].words, subcommands[i].help);
+        (void)fprintf(out, "  %s%s%s\n      %s\n", subcommands[i].name, subcommands[i].words[0] != '\0' ? " " : "",
+                      subcommands[i].words, subcommands[i].help);
     }
     (void)fputs("\nExit codes:\n", out);
 #define X(name, code, text) (void)fprintf(out, "  %3d  %s\n", code, text);

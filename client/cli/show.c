@@ -6,16 +6,28 @@
 
 #include "client/cli/cli.h"
 
+enum { ARGUMENTS_MAX = 2 };
+
 struct show_words {
     struct cli *cli;
-    const char *arguments[2];
+    const char *const *names; /* of the arguments that must be there, in order; NULL at the end */
+    const char *arguments[ARGUMENTS_MAX];
     int arguments_count;
-    int arguments_min, arguments_max;
+    int arguments_max;
     bool stale;
 };
 
 static const struct argp_option show_options[] = {
     {"stale", 's', NULL, 0, "any node may answer, from what it has applied", 1}, {0}};
+
+static void require_arguments(const struct show_words *words, const struct argp_state *state)
+{
+    for (int i = 0; words->names != NULL && words->names[i] != NULL; i++) {
+        if (i >= words->arguments_count) {
+            argp_error(state, "%s is missing", words->names[i]);
+        }
+    }
+}
 
 static error_t parse_show(int key, char *argument, struct argp_state *state)
 {
@@ -34,9 +46,7 @@ static error_t parse_show(int key, char *argument, struct argp_state *state)
         words->arguments[words->arguments_count++] = argument;
         return 0;
     case ARGP_KEY_END:
-        if (words->arguments_count < words->arguments_min) {
-            argp_error(state, "an argument is missing");
-        }
+        require_arguments(words, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -184,7 +194,8 @@ int cli_status(struct cli *cli, int argc, char **argv)
                                      .args_doc = "KEY",
                                      .doc = "Show one lock: holders, waiters, value, delay.",
                                      .children = show_children};
-    struct show_words words = {.cli = cli, .arguments_min = 1, .arguments_max = 1};
+    static const char *const names[] = {"KEY", NULL};
+    struct show_words words = {.cli = cli, .names = names, .arguments_max = 1};
     struct lockstep_lock_status *status = NULL;
     cli_parse(&argp, argc, argv, &words);
     struct lockstep_client *client = cli_client(cli);
@@ -363,7 +374,8 @@ int cli_check(struct cli *cli, int argc, char **argv)
                                             "Exit code 0 if it is, 123 if not. A storage must compare fences itself: "
                                             "this answer is about a moment that has passed.",
                                      .children = show_children};
-    struct show_words words = {.cli = cli, .arguments_min = 2, .arguments_max = 2};
+    static const char *const names[] = {"KEY", "FENCE", NULL};
+    struct show_words words = {.cli = cli, .names = names, .arguments_max = ARGUMENTS_MAX};
     uint64_t current = 0;
     cli_parse(&argp, argc, argv, &words);
     uint64_t fence = cli_number("FENCE", words.arguments[1], 0, UINT64_MAX);

@@ -9,15 +9,15 @@ enum { KEY_TTL = 0x200, KEY_WAIT, KEY_TRY, KEY_SHARED, KEY_PERMITS, KEY_LIMIT, K
 
 static const struct argp_option wanted_options[] = {
     {"ttl", KEY_TTL, "DURATION", 0,
-     "100ms..24h; how soon the lock is free when its holder is gone; lock: 10s, acquire: must be said", 1},
-    {"wait", KEY_WAIT, "DURATION", 0, "queue for at most so long", 1},
+     "100ms..24h; how soon the lock is free when its holder is gone; default of lock: 10s, of acquire: none, it must be said", 1},
+    {"wait", KEY_WAIT, "DURATION", 0, "1ms..8760h; queue for at most so long; default: for ever", 1},
     {"try", KEY_TRY, NULL, 0, "do not queue", 1},
     {"shared", KEY_SHARED, NULL, 0, "together with other shared holders", 1},
-    {"permits", KEY_PERMITS, "N", 0, "take N of --limit", 1},
-    {"limit", KEY_LIMIT, "M", 0, "how many permits there are, the same for all who use the key", 1},
+    {"permits", KEY_PERMITS, "N", 0, "1..M; take N of the M that --limit says", 1},
+    {"limit", KEY_LIMIT, "M", 0, "1..65535; how many permits there are, the same for all who use the key", 1},
     {"lock-delay", KEY_LOCK_DELAY, "DURATION", 0,
-     "0ms..1h; so long the lock stays closed to others if it ends unreleased, because its holder is gone; 0ms", 1},
-    {"value", KEY_VALUE, "TEXT", 0, "set the lock's value, which status shows", 1},
+     "0ms..1h; so long the lock stays closed to others if it ends unreleased, because its holder is gone; default: 0ms", 1},
+    {"value", KEY_VALUE, "TEXT", 0, "0..4096 bytes; set the lock's value, which status shows; '' removes it", 1},
     {0},
 };
 

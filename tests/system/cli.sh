@@ -193,10 +193,12 @@ says '0ms..1h'
 
 story "an administrator takes a lock away, or ends a session"
 expect_code 0 "$lockstep" force-release list/a --reason "a test"
+says '^1 grant ended$'
 expect_code 123 "$lockstep" release "$handle"
 "$lockstep" acquire list/b --ttl 30s >/dev/null || fail "acquire"
 session=$(lock_field list/b '["holders"][0]["session_id"]')
 expect_code 0 "$lockstep" kill-session "$session" --reason "a test"
+says '^1 session ended$'
 expect_code 117 "$lockstep" kill-session "$session" --reason "a test"
 says "$session: NOT_FOUND: there is no session with this number"
 expect_code 117 "$lockstep" force-release nobody/uses --reason "a test"
@@ -242,12 +244,15 @@ failure_is 'd["error"] == "FAILED"'
 
 story "help says what is the case without being said"
 expect_code 0 "$lockstep" lock --help
-says 'lock: 10s'
-says '5s at most'
+says 'default of lock: 10s'
+says 'default: a quarter of the ttl'
+expect_code 0 "$lockstep" force-release --help
+says "leader's log"
 expect_code 0 "$lockstep" acquire --help
 says 'json it also prints the fence'
 expect_code 0 "$lockstep" --help
 says '127.0.0.1:7400'
+if grep -q ' $' "$dir/out"; then fail "blanks at the ends of lines: $(grep -n ' $' "$dir/out")"; fi
 sed -n '/^Exit codes/,/^$/s/^ *\([0-9]*\) .*/\1/p' "$dir/out" | sort --check=quiet -n || fail "exit codes are out of order: $(cat "$dir/out")"
 
 story "what is out of bounds is refused by name"
@@ -288,6 +293,16 @@ expect_code 64 "$lockstep" acquire
 says KEY
 expect_code 64 "$lockstep" extend
 says HANDLE
+expect_code 64 "$lockstep" status
+says 'KEY is missing'
+expect_code 64 "$lockstep" check
+says 'KEY is missing'
+expect_code 64 "$lockstep" check demo
+says 'FENCE is missing'
+expect_code 64 "$lockstep" force-release --reason x
+says 'KEY is missing'
+expect_code 64 "$lockstep" kill-session --reason x
+says 'ID is missing'
 expect_code 64 "$lockstep" cluster
 says status
 expect_code 64 "$lockstep" cluster restart
