@@ -11,9 +11,12 @@
 
 #define ENDPOINTS_DEFAULT "127.0.0.1:7400"
 
-enum { KEY_TIMEOUT = 0x100, ENDPOINTS_BYTES_MAX = 8192, SENTENCE_BYTES_MAX = 1024 };
+enum { KEY_TIMEOUT = 0x100, ENDPOINTS_BYTES_MAX = 8192, SENTENCE_BYTES_MAX = 2048 };
 
 static bool failures_as_json; /* as struct cli.json, for those who report without one */
+/* Where the endpoints come from, if nobody named them in this command: whoever hears that none answers has to know which were
+ * asked, and why these. */
+static char endpoints_origin[4096 + 64];
 
 static const struct argp_option common_options[] = {
     {"endpoints", 'e', "HOST:PORT,...", 0, "any of the cluster's nodes (see the end of lockstep --help)", 10},
@@ -37,6 +40,7 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'e':
         set_endpoints(cli, argument);
+        endpoints_origin[0] = '\0';
         return 0;
     case 'o':
         if (strcmp(argument, "text") != 0 && strcmp(argument, "json") != 0) {
@@ -63,8 +67,11 @@ static char *local_cluster_endpoints(void)
     struct stat status;
     const char *directory = getenv("TMPDIR");
     const struct passwd *user = getpwuid(geteuid());
-    if (user == NULL || (size_t)snprintf(path, sizeof path, "%s/lockstep-cluster-%s/endpoints",
-                                         directory != NULL ? directory : "/tmp", user->pw_name) >= sizeof path) {
+    if (directory == NULL || directory[0] == '\0') {
+        directory = "/tmp";
+    }
+    if (user == NULL || (size_t)snprintf(path, sizeof path, "%s/lockstep-cluster-%s/endpoints", directory, user->pw_name) >=
+                            sizeof path) {
         return NULL;
     }
     FILE *file = fopen(path, "re");
@@ -79,7 +86,11 @@ static char *local_cluster_endpoints(void)
         return NULL;
     }
     line[strcspn(line, "\r\n")] = '\0';
-    return line[0] == '\0' ? NULL : strdup(line);
+    if (line[0] == '\0') {
+        return NULL;
+    }
+    (void)snprintf(endpoints_origin, sizeof endpoints_origin, "those of deploy/local-cluster, from %s", path);
+    return strdup(line);
 }
 
 void cli_init(struct cli *cli)
@@ -89,11 +100,14 @@ void cli_init(struct cli *cli)
     cli->timeout_ms = 10 * 1000;
     if (named != NULL && named[0] != '\0') {
         set_endpoints(cli, named);
+        (void)snprintf(endpoints_origin, sizeof endpoints_origin, "those of LOCKSTEP_ENDPOINTS");
         return;
     }
     cli->endpoints = local_cluster_endpoints();
     if (cli->endpoints == NULL) {
         set_endpoints(cli, ENDPOINTS_DEFAULT);
+        (void)snprintf(endpoints_origin, sizeof endpoints_origin,
+                       "the default, as neither --endpoints nor LOCKSTEP_ENDPOINTS names any");
     }
 }
 
@@ -190,8 +204,9 @@ int cli_fail(const char *what, int result)
     const char *text = lockstep_result_text(result);
     const char *sentence = lockstep_error_message();
     bool adds = sentence[0] != '\0' && strcmp(sentence, text) != 0;
-    return cli_report(cli_exit_of(result), lockstep_result_name(result), what, "%s%s%s", text,
-                      adds ? ": " : "", adds ? sentence : "");
+    bool explains = cli_exit_of(result) == CLI_EXIT_UNREACHABLE && endpoints_origin[0] != '\0';
+    return cli_report(cli_exit_of(result), lockstep_result_name(result), what, "%s%s%s%s%s", text, adds ? ": " : "",
+                      adds ? sentence : "", explains ? "; the endpoints are " : "", explains ? endpoints_origin : "");
 }
 
 _Noreturn void cli_misused(const char *format, ...)

@@ -318,6 +318,18 @@ begin=$(now_ms)
 expect_code 122 "$lockstep" --timeout 1s lock demo --try -- true
 (($(now_ms) - begin < 6000)) || fail "it took $(($(now_ms) - begin)) ms"
 
+story "whoever reaches nobody is told whence the endpoints came, unless it is from the command"
+expect_code 122 "$lockstep" --timeout 100ms list
+says 'endpoints are those of LOCKSTEP_ENDPOINTS$'
+expect_code 122 "$lockstep" --timeout 100ms -e "$LOCKSTEP_ENDPOINTS" list
+if grep -q 'endpoints are' "$dir/err"; then fail "it explains what was said in the command: $(cat "$dir/err")"; fi
+left=$dir/lockstep-cluster-$(id -un)
+mkdir "$left"
+printf '127.0.0.1:1\n' >"$left/endpoints"
+expect_code 122 env -u LOCKSTEP_ENDPOINTS TMPDIR="$dir" "$lockstep" --timeout 100ms list
+says "127.0.0.1:1: .*; the endpoints are those of deploy/local-cluster, from $left/endpoints$"
+rm -r "$left"
+
 story "a node may be started without standard descriptors, and serves"
 "$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" <&- >&- 2>&- &
 node=$!
