@@ -12,6 +12,22 @@
 #include "client/result.h"
 #include "protocol/decode.h"
 
+/* What the header allows is what the nodes take: so nothing that passes here is refused, and no text of theirs is cut. */
+#define SAME(name) \
+    _Static_assert((uint64_t)LOCKSTEP_##name == (uint64_t)PROTO_##name, "lockstep.h and protocol/limits.h agree on " #name)
+SAME(KEY_BYTES_MAX);
+SAME(OWNER_BYTES_MAX);
+SAME(VALUE_BYTES_MAX);
+SAME(REASON_BYTES_MAX);
+SAME(ADDRESS_BYTES_MAX);
+SAME(LIST_MAX);
+SAME(PERMITS_MAX);
+SAME(TTL_MS_MIN);
+SAME(TTL_MS_MAX);
+SAME(LOCK_DELAY_MS_MAX);
+SAME(WAIT_MS_MAX);
+#undef SAME
+
 /* ---- addresses ---- */
 
 static bool port_of(const char *text, uint16_t *ret_port)
