@@ -229,7 +229,7 @@ typedef bool (*call_filter)(const struct lsc_call *call);
 
 static void fail_where(struct lsc_core *core, call_filter filter, int result, const char *detail)
 {
-    for (unsigned place = 0; place < 3; place++) {
+    for (unsigned place = 0; place < CALL_PLACES; place++) {
         struct lsc_call *next = NULL;
         for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
             next = call->next;
@@ -277,7 +277,7 @@ static bool is_needed_to_close(const struct lsc_core *core, const struct lsc_cal
 
 void lsc_calls_fail_all(struct lsc_core *core, int result)
 {
-    for (unsigned place = 0; place < 3; place++) {
+    for (unsigned place = 0; place < CALL_PLACES; place++) {
         struct lsc_call *next = NULL;
         for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
             next = call->next;

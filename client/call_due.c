@@ -66,7 +66,7 @@ void lsc_calls_expire(struct lsc_core *core, struct boot_time now)
     if (!boot_reached(now, core->calls_due)) {
         return;
     }
-    for (unsigned place = 0; place < 3; place++) {
+    for (unsigned place = 0; place < CALL_PLACES; place++) {
         struct lsc_call *next = NULL;
         for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
             next = call->next;
@@ -78,7 +78,7 @@ void lsc_calls_expire(struct lsc_core *core, struct boot_time now)
         }
     }
     core->calls_due = BOOT_NEVER;
-    for (unsigned place = 0; place < 3; place++) {
+    for (unsigned place = 0; place < CALL_PLACES; place++) {
         for (const struct lsc_call *call = core->lists[place].first; call != NULL; call = call->next) {
             struct boot_time due = due_of(core, call);
             due = place == CALL_DELAYED ? boot_earlier(due, call->retry_at) : due;

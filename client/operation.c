@@ -154,7 +154,8 @@ int operation_release(struct operation *operation, struct lockstep_lock *lock)
     struct driver *driver = operation->driver;
     struct lsc_core *core = enter(operation, &now);
     driver_unqueue(driver, &lock->lost); /* whoever releases does not want to hear that it is lost */
-    (void)lsc_release(core, driver_now(driver), lock->hold, operation, on_done);
+    now = driver_now(driver); /* on_lost may have been waited for, without the mutex, and the core been told of a later time */
+    (void)lsc_release(core, now, lock->hold, operation, on_done);
     return leave(driver);
 }
 

@@ -52,7 +52,7 @@ struct call_list {
  *   (new) --> ready -- lsc_calls_send() --> sent --+-- reply --> ended
  *                ^                                 |
  *                +---- delayed <--- "retry" -------+        */
-enum call_place { CALL_READY, CALL_SENT, CALL_DELAYED };
+enum call_place { CALL_READY, CALL_SENT, CALL_DELAYED, CALL_PLACES };
 
 struct lsc_call {
     struct lsc_call *next, *prev;
@@ -204,7 +204,7 @@ struct lsc_core {
     struct route route;
     struct session session;
     struct lease_clock clock;
-    struct call_list lists[3]; /* by enum call_place; ready and sent in order of id, new ones last */
+    struct call_list lists[CALL_PLACES]; /* ready and sent in order of id, new ones last */
     unsigned calls_count;
     unsigned session_calls; /* calls that need a session */
     unsigned leader_calls;  /* calls that only a leader answers */
