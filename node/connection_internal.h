@@ -9,12 +9,13 @@
 
 /* A connection's life. One function, connection_move(), makes the moves.
  *
- *   OPEN ------> DRAINING  close_when_sent()    close was asked for: input is discarded, output goes out
- *   DRAINING --> SHUT      connection_flush()   all is written, our direction is shut; waits for the client to close, since a
- *                                               socket closed with unread input loses the last frame to a reset
+ *   OPEN ------> DRAINING  connection_close_when_sent()  close was asked for: input is discarded, output goes out
+ *   DRAINING --> SHUT      connection_flush()            all is written, our direction is shut; waits for the client to
+ *                                                        close, since a socket closed with unread input loses the last
+ *                                                        frame to a reset
  *   OPEN, DRAINING, SHUT
- *           ---> DOOMED    connection_doom()    end of stream, error, a limit, out of time: nothing more is written
- *   DOOMED ----> CLOSING   connection_reap()    end of the turn: the handler is told, the handle closes
+ *           ---> DOOMED    connection_doom()             end of stream, error, a limit, out of time: nothing more is written
+ *   DOOMED ----> CLOSING   connection_reap()             end of the turn: the handler is told, the handle closes
  *   CLOSING ---> freed     on_closed() */
 enum connection_state {
     CONNECTION_OPEN,

@@ -10,8 +10,8 @@
  *      |             +--> WAITING ------------------>|                                                  |
  *      |                     | the same request came again and waits now for another connection:        |
  *      |                     +--------------------------------------------> forgotten, without an answer|
- *      +--> READING --- read_ready(), or stale ----->|                                                  |
- *      +--> LOCAL ----- core_turn() ---------------->+--------------------------------------------------+
+ *      +--> READING --- reads_ready(), or stale ---->|                                                  |
+ *      +--> LOCAL ----- reads_run() ---------------->+--------------------------------------------------+
  *
  * Invariants
  *  R1  A request is answered exactly once, as its last act; then the object is free and no list has it. If its

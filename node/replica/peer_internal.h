@@ -76,7 +76,6 @@ struct peer_out {
     bool address_changed;
     unsigned handles;     /* open or closing, requests under way included */
     uv_timer_t timer;     /* retry, or the time limit of an attempt */
-    bool timer_made;
     uv_tcp_t *tcp;        /* of the present attempt; an old one closes by itself */
     uint64_t attempt;     /* names it for callbacks that come late */
     uint8_t greeting[PEER_HELLO_BYTES];
