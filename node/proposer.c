@@ -2,6 +2,7 @@
 #include "node/proposer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/core_state.h"
 #include "protocol/assert.h"
@@ -144,14 +145,10 @@ static void command_of(const struct request *request, struct fsm_command *ret_co
         ret_command->request_id = message->id;
         ret_command->session_id = message->session_id;
         ret_command->ack_floor = message->ack_floor;
-        for (unsigned i = 0; i < 8; i++) {
-            ret_command->proof |= (uint64_t)request->digest[i] << (8 * i);
-        }
+        ret_command->proof = fsm_entry_proof(request->digest);
     }
     if (message->kind == PROTO_SESSION_OPEN) {
-        for (unsigned i = 0; i < PROTO_DIGEST_BYTES; i++) {
-            ret_command->digest[i] = request->digest[i];
-        }
+        memcpy(ret_command->digest, request->digest, sizeof(ret_command->digest));
     }
 }
 

@@ -43,16 +43,6 @@ static void refuse(struct fsm *fsm, const struct call *call, enum proto_status s
     fsm_effect_reply(fsm, call, &answer, fsm->time_ms);
 }
 
-/* The digest's first 8 bytes, little-endian. */
-static uint64_t proof_of(const struct session *session)
-{
-    uint64_t proof = 0;
-    for (unsigned i = 8; i-- > 0;) {
-        proof = proof << 8 | session->digest[i];
-    }
-    return proof;
-}
-
 /* OK if the command may go on, else why not. */
 static enum proto_status check_session(const struct fsm *fsm, const struct fsm_command *command,
                                        const struct session *session)
@@ -60,7 +50,7 @@ static enum proto_status check_session(const struct fsm *fsm, const struct fsm_c
     if (session == NULL || !fsm_session_alive(fsm, session)) {
         return PROTO_STATUS_SESSION_EXPIRED;
     }
-    if (command->proof != proof_of(session)) {
+    if (command->proof != fsm_entry_proof(session->digest)) {
         return PROTO_STATUS_BAD_SECRET;
     }
     return command->request_id <= session->ack_floor ? PROTO_STATUS_STALE_REQUEST : PROTO_STATUS_OK;

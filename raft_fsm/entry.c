@@ -18,6 +18,15 @@ enum {
     COUNT_BYTES = 5,    /* uint 32 */
 };
 
+uint64_t fsm_entry_proof(const uint8_t digest[PROTO_DIGEST_BYTES])
+{
+    uint64_t proof = 0;
+    for (unsigned i = 0; i < sizeof proof; i++) {
+        proof |= (uint64_t)digest[i] << (8 * i);
+    }
+    return proof;
+}
+
 /* ---- writing ---- */
 
 /* A tag and four bytes, big-endian. */

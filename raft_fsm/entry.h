@@ -24,10 +24,13 @@ struct fsm_command {
     uint64_t request_id; /* SESSION operations; others 0 */
     uint64_t session_id; /* SESSION operations; others 0 */
     uint64_t ack_floor;  /* SESSION operations; others 0 */
-    uint64_t proof;      /* SESSION operations: the first 8 bytes (little-endian) of the digest of the secret */
+    uint64_t proof;      /* SESSION operations: fsm_entry_proof() of the digest of the secret */
     uint8_t digest[PROTO_DIGEST_BYTES]; /* session.open only: first 16 bytes of SHA-256(secret) */
     union proto_request_body body;
 };
+
+/* What a command shows of its session's digest: the first 8 bytes, little-endian. Part of the log's format. */
+uint64_t fsm_entry_proof(const uint8_t digest[PROTO_DIGEST_BYTES]);
 
 /* Builds one entry in a caller's buffer (made with a limit of FSM_ENTRY_BYTES_MAX). The count is known at the end, so
  * it is written at a fixed width and patched. */

@@ -73,15 +73,6 @@ static struct proto_bytes bytes_of(const char *text)
     return (struct proto_bytes){(const uint8_t *)text, (uint32_t)strlen(text)};
 }
 
-static uint64_t digest_proof(const uint8_t *digest)
-{
-    uint64_t proof = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        proof |= (uint64_t)digest[i] << (8 * i);
-    }
-    return proof;
-}
-
 /* ---- arguments ---- */
 
 static bool number_parse(const char *text, uint64_t *ret_number)
@@ -324,7 +315,7 @@ static void command_sign(struct story_line *line, const struct arguments *a)
     command->session_id = actor->session_id;
     command->request_id = a->has_id ? a->id : actor->last_id + 1;
     command->ack_floor = a->floor;
-    command->proof = digest_proof(a->secret != NULL ? (const uint8_t[PROTO_DIGEST_BYTES]){'x'} : actor->digest);
+    command->proof = fsm_entry_proof(a->secret != NULL ? (const uint8_t[PROTO_DIGEST_BYTES]){'x'} : actor->digest);
     if (command->request_id > actor->last_id) {
         actor->last_id = command->request_id;
     }

@@ -154,9 +154,7 @@ static void add_command(const struct owner *owner, const struct proto_request *r
         command.request_id = request->id;
         command.session_id = request->session_id;
         command.ack_floor = request->ack_floor;
-        for (unsigned i = 8; i-- > 0;) {
-            command.proof = command.proof << 8 | request->secret[i];
-        }
+        command.proof = fsm_entry_proof(command.digest);
     }
     if (w.batch_count == 0) {
         proto_buffer_clear(&w.batch);

@@ -131,9 +131,7 @@ static void apply(struct fake_node *node, struct peer *peer, const struct proto_
             command.request_id = request->id;
             command.session_id = request->session_id;
             command.ack_floor = request->ack_floor;
-            for (unsigned i = 8; i-- > 0;) {
-                command.proof = command.proof << 8 | command.digest[i];
-            }
+            command.proof = fsm_entry_proof(command.digest);
             memset(command.digest, 0, sizeof(command.digest));
             remember(node, request->session_id, peer);
         }
