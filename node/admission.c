@@ -87,7 +87,7 @@ static void log_with_reason(struct core *core, const struct request *request, co
                             struct proto_bytes reason)
 {
     char quoted[2 * PROTO_REASON_BYTES_MAX + 3];
-    core_log(core, CORE_LOG_INFO, "admin_request",
+    core_log(core, LOGGER_INFO, "admin_request",
              "connection=%" PRIu64 " peer=%s request=%" PRIu64 " operation=%s %s%s%s",
              request->connection->id, request->connection->name, request->message.id,
              proto_operation_find(request->message.kind)->name, target, reason.size == 0 ? "" : " reason=",

@@ -111,7 +111,7 @@ static void begin_serving(struct core *core)
 {
     core->serving = true;
     cluster_clock_start(&core->clock, fsm_time(core->fsm), core->now);
-    core_log(core, CORE_LOG_INFO, "serving", "term=%" PRIu64 " applied=%" PRIu64 " cluster_time_ms=%" PRIu64,
+    core_log(core, LOGGER_INFO, "serving", "term=%" PRIu64 " applied=%" PRIu64 " cluster_time_ms=%" PRIu64,
              core->term, core->applied_index, fsm_time(core->fsm).ms);
 }
 
@@ -121,7 +121,7 @@ static void stop_serving(struct core *core)
 {
     core->serving = false;
     cluster_clock_stop(&core->clock);
-    core_log(core, CORE_LOG_INFO, "not_serving",
+    core_log(core, LOGGER_INFO, "not_serving",
              "term=%" PRIu64 " leader=%" PRIu64 " proposed=%" PRIu64 " queued=%" PRIu64 " waits=%zu",
              core->term, core->leader_id, core->proposer.commands_in_flight, core->proposer.queue.count,
              core->dispatch.waits.count);
@@ -230,7 +230,7 @@ static void leave_run(struct core *core, struct local_time now)
         keep_leadership(core); /* nothing to tell: a cluster of one stops like this every time */
     } else if (passed_ms >= LEAVE_GIVE_UP_MS) {
         keep_leadership(core);
-        core_log(core, CORE_LOG_WARNING, "leadership_kept", "why=\"no other voter took it\"");
+        core_log(core, LOGGER_WARNING, "leadership_kept", "why=\"no other voter took it\"");
     } else if (core->now.ms >= core->transfer_retry.ms) {
         core->transfer_retry = (struct local_time){core->now.ms + TRANSFER_RETRY_MS};
         (void)core->replica.transfer(core->replica.ctx, now,

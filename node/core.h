@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/logger_level.h"
 #include "node/replica/replica.h"
 #include "node/time.h"
 #include "protocol/message.h"
@@ -44,8 +45,8 @@ struct core_output {
     bool (*send)(void *ctx, uint64_t connection, const void *frame, size_t size);
     /* Close after what is queued was sent. The shell calls core_connection_closed() later. */
     void (*close)(void *ctx, uint64_t connection, const char *why);
-    /* One event for the log: level 0 error .. 3 debug; `event` a short stable name; `fields` "key=value …" (logfmt). */
-    void (*log)(void *ctx, int level, const char *event, const char *fields);
+    /* One event for the log: `event` a short stable name; `fields` "key=value …" (logfmt). */
+    void (*log)(void *ctx, enum logger_level level, const char *event, const char *fields);
     /* The process must end (an entry this version does not know, a broken invariant): does not return. */
     void (*fatal)(void *ctx, const char *message);
 };

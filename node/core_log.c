@@ -12,23 +12,23 @@ enum { FIELDS_BYTES_MAX = 1024 };
 
 static const struct {
     const char *event;
-    enum core_log_level level;
+    enum logger_level level;
 } complaints[CORE_COMPLAINTS] = {
-    [CORE_BAD_FRAME] = {"bad_frame", CORE_LOG_WARNING},
-    [CORE_HELLO_REFUSED] = {"hello_refused", CORE_LOG_WARNING},
-    [CORE_HELLO_LATE] = {"hello_late", CORE_LOG_INFO},
-    [CORE_MALFORMED] = {"request_malformed", CORE_LOG_WARNING},
-    [CORE_OVERLOADED] = {"request_refused_overload", CORE_LOG_WARNING},
+    [CORE_BAD_FRAME] = {"bad_frame", LOGGER_WARNING},
+    [CORE_HELLO_REFUSED] = {"hello_refused", LOGGER_WARNING},
+    [CORE_HELLO_LATE] = {"hello_late", LOGGER_INFO},
+    [CORE_MALFORMED] = {"request_malformed", LOGGER_WARNING},
+    [CORE_OVERLOADED] = {"request_refused_overload", LOGGER_WARNING},
 };
 
-void core_log(struct core *core, enum core_log_level level, const char *event, const char *format, ...)
+void core_log(struct core *core, enum logger_level level, const char *event, const char *format, ...)
 {
     char fields[FIELDS_BYTES_MAX];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(fields, sizeof(fields), format, arguments); /* a line too long is cut */
     va_end(arguments);
-    core->output.log(core->output.ctx, (int)level, event, fields);
+    core->output.log(core->output.ctx, level, event, fields);
 }
 
 void core_complain(struct core *core, enum core_complaint kind, const char *format, ...)
@@ -48,7 +48,7 @@ void core_complain(struct core *core, enum core_complaint kind, const char *form
         (void)snprintf(fields + size, sizeof(fields) - (size_t)size, " suppressed=%" PRIu64, suppressed);
     }
     core->complaints.kinds[kind].suppressed = 0;
-    core->output.log(core->output.ctx, (int)complaints[kind].level, complaints[kind].event, fields);
+    core->output.log(core->output.ctx, complaints[kind].level, complaints[kind].event, fields);
 }
 
 const char *core_log_quote(const void *text, size_t size, char *out, size_t out_size)

@@ -6,11 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/logger_level.h"
 #include "node/rate_window.h"
 
 struct core;
-
-enum core_log_level { CORE_LOG_ERROR, CORE_LOG_WARNING, CORE_LOG_INFO, CORE_LOG_DEBUG };
 
 /* Events that a client can cause as often as it likes: at most CORE_LOG_BURST lines of each per second. */
 enum core_complaint {
@@ -32,7 +31,7 @@ struct core_complaints {
 };
 
 /* One event; `format` gives its fields in logfmt. */
-__attribute__((format(printf, 4, 5))) void core_log(struct core *core, enum core_log_level level,
+__attribute__((format(printf, 4, 5))) void core_log(struct core *core, enum logger_level level,
                                                     const char *event, const char *format, ...);
 /* The same, limited. A line that was preceded by left out ones ends with suppressed=N. */
 __attribute__((format(printf, 3, 4))) void core_complain(struct core *core, enum core_complaint kind,

@@ -71,7 +71,7 @@ void greeting_receive(struct core *core, struct core_connection *connection, str
     connection->version = version;
     greeting_answer(core, connection, PROTO_STATUS_OK, "");
     char agent[2 * PROTO_OWNER_BYTES_MAX + 3];
-    core_log(core, CORE_LOG_DEBUG, "hello", "connection=%" PRIu64 " peer=%s version=%" PRIu64 " agent=%s",
+    core_log(core, LOGGER_DEBUG, "hello", "connection=%" PRIu64 " peer=%s version=%" PRIu64 " agent=%s",
              connection->id, connection->name, version,
              core_log_quote(hello.agent.data, hello.agent.size, agent, sizeof(agent)));
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/logger_level.h"
 #include "node/rate_window.h"
 
 enum {
@@ -22,7 +23,6 @@ enum {
     LOGGER_FIELDS_MAX = 32,
 };
 
-enum logger_level { LOGGER_ERROR = 0, LOGGER_WARNING = 1, LOGGER_INFO = 2, LOGGER_DEBUG = 3 };
 enum logger_format { LOGGER_LOGFMT = 0, LOGGER_JSON = 1 };
 
 struct logger {

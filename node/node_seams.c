@@ -38,15 +38,12 @@ static void on_replica_fatal(void *ctx, bool restart_helps, const char *message)
     node_die(ctx, restart_helps ? NODE_EXIT_REPLICA : NODE_EXIT_FOREIGN, message);
 }
 
-static void log_message(struct node *node, const char *event, int level, const char *message)
+static void log_message(struct node *node, const char *event, enum logger_level level, const char *message)
 {
-    enum logger_level checked = level < 0              ? LOGGER_ERROR
-                                : level > LOGGER_DEBUG ? LOGGER_DEBUG
-                                                       : (enum logger_level)level;
-    LOGGER_EVENT(node->logger, checked, event, LOGGER_TEXT("msg", message));
+    LOGGER_EVENT(node->logger, level, event, LOGGER_TEXT("msg", message));
 }
 
-static void on_replica_log(void *ctx, int level, const char *message)
+static void on_replica_log(void *ctx, enum logger_level level, const char *message)
 {
     log_message(ctx, "replica", level, message);
 }
@@ -91,7 +88,7 @@ static bool on_peer_receive(void *ctx, uint64_t peer_id, const void *data, size_
     return replica_receive(node->replica, loop_now(node->loop), peer_id, data, size);
 }
 
-static void on_peer_log(void *ctx, int level, const char *message)
+static void on_peer_log(void *ctx, enum logger_level level, const char *message)
 {
     log_message(ctx, "peer", level, message);
 }
@@ -154,13 +151,10 @@ static void to_close(void *ctx, uint64_t connection, const char *why)
     connections_close(node->connections, connection, why);
 }
 
-static void to_log(void *ctx, int level, const char *event, const char *fields)
+static void to_log(void *ctx, enum logger_level level, const char *event, const char *fields)
 {
     struct node *node = ctx;
-    enum logger_level checked = level < 0              ? LOGGER_ERROR
-                                : level > LOGGER_DEBUG ? LOGGER_DEBUG
-                                                       : (enum logger_level)level;
-    logger_pairs(node->logger, checked, event, fields);
+    logger_pairs(node->logger, level, event, fields);
 }
 
 static void on_core_fatal(void *ctx, const char *message)

@@ -163,7 +163,7 @@ static void log_admin_answer(struct core *core, const struct request *request,
         return;
     }
     bool counted = reply->status == PROTO_STATUS_OK && operation->served_by == PROTO_LOG;
-    core_log(core, CORE_LOG_INFO, "admin_answer",
+    core_log(core, LOGGER_INFO, "admin_answer",
              "connection=%" PRIu64 " request=%" PRIu64 " operation=%s status=%s ended=%" PRIu64,
              request->connection == NULL ? 0 : request->connection->id, request->message.id, operation->name,
              proto_status_name(reply->status), counted ? reply->body.count.count : 0);

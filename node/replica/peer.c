@@ -58,7 +58,8 @@ const char *peer_hello_decode(const uint8_t *data, struct peer_hello *ret_hello)
 
 /* ---- small things ---- */
 
-void peer_log_seldom(struct peer_link *link, int level, uint64_t peer_id, const char *reason, const char *detail)
+void peer_log_seldom(struct peer_link *link, enum logger_level level, uint64_t peer_id, const char *reason,
+                     const char *detail)
 {
     char line[512];
     uint64_t now = uv_now(link->loop);

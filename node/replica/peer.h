@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "node/logger_level.h"
 #include "node/replica/link.h"
 #include "node/time.h"
 
@@ -25,7 +26,7 @@ struct peer_callbacks {
     void (*up)(void *ctx, uint64_t peer_id);
     void (*down)(void *ctx, uint64_t peer_id);
     bool (*receive)(void *ctx, uint64_t peer_id, const void *data, size_t size); /* false: close that stream */
-    void (*log)(void *ctx, int level, const char *message);
+    void (*log)(void *ctx, enum logger_level level, const char *message);
     /* Its process seems to have ended: the streams of both directions have, and its address refuses a new one. */
     void (*gone)(void *ctx, uint64_t peer_id);
 };

@@ -52,7 +52,7 @@ bool peer_in_is_open(const struct peer_link *link, uint64_t peer_id)
 static void in_time_limit(uv_timer_t *timer)
 {
     struct peer_in *in = timer->data;
-    peer_log_seldom(in->owner, 1, 0, "an incoming connection said no hello in time", "");
+    peer_log_seldom(in->owner, LOGGER_WARNING, 0, "an incoming connection said no hello in time", "");
     peer_in_close(in);
 }
 
@@ -103,13 +103,13 @@ static bool in_hello(struct peer_in *in)
     struct peer_hello hello;
     const char *why = peer_hello_decode(in->data, &hello);
     if (why != NULL) {
-        peer_log_seldom(in->owner, 1, 0, why, "");
+        peer_log_seldom(in->owner, LOGGER_WARNING, 0, why, "");
         peer_in_close(in);
         return false;
     }
     why = judge_hello(in, &hello);
     if (why != NULL) {
-        peer_log_seldom(in->owner, 1, hello.node_id, why, "");
+        peer_log_seldom(in->owner, LOGGER_WARNING, hello.node_id, why, "");
         (void)in_answer(in, &hello, 1);
         peer_in_close(in);
         return false;
@@ -138,7 +138,8 @@ static size_t in_deliver(struct peer_in *in, size_t at)
     while (!in->closing && in->size - at >= PEER_LENGTH_BYTES) {
         uint32_t length = length_at(in->data + at);
         if (length > LINK_FRAME_BYTES_MAX) {
-            peer_log_seldom(link, 1, in->peer_id, "closed: it sent a frame that is too long", "");
+            peer_log_seldom(link, LOGGER_WARNING, in->peer_id, "closed: it sent a frame that is too long",
+                            "");
             peer_in_close(in);
             break;
         }
@@ -219,13 +220,14 @@ void peer_in_accept(uv_stream_t *listener, int status)
 {
     struct peer_link *link = listener->data;
     if (status != 0) {
-        peer_log_seldom(link, 1, 0, "cannot accept a connection", uv_strerror(status));
+        peer_log_seldom(link, LOGGER_WARNING, 0, "cannot accept a connection", uv_strerror(status));
         return;
     }
     struct peer_in *in = in_create(link);
     int rv = uv_accept(listener, (uv_stream_t *)&in->tcp);
     if (rv != 0 || link->closing || link->ins_count > PEER_IN_MAX) {
-        peer_log_seldom(link, 1, 0, "an incoming connection was refused", rv != 0 ? uv_strerror(rv) : "too many");
+        peer_log_seldom(link, LOGGER_WARNING, 0, "an incoming connection was refused",
+                        rv != 0 ? uv_strerror(rv) : "too many");
         peer_in_close(in);
         return;
     }

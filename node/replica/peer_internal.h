@@ -131,7 +131,8 @@ void peer_hello_encode(const struct peer_hello *hello, uint8_t *out);
 /* @return NULL, or what is wrong with it. */
 const char *peer_hello_decode(const uint8_t *data, struct peer_hello *ret_hello);
 /* One line per peer and reason in PEER_LOG_MS; `reason` is a constant text. */
-void peer_log_seldom(struct peer_link *link, int level, uint64_t peer_id, const char *reason, const char *detail);
+void peer_log_seldom(struct peer_link *link, enum logger_level level, uint64_t peer_id, const char *reason,
+                     const char *detail);
 uint64_t peer_random(struct peer_link *link, uint64_t below);
 struct peer_out *peer_out_find(const struct peer_link *link, uint64_t peer_id);
 void peer_tune(const struct peer_link *link, uv_tcp_t *tcp);

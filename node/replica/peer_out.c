@@ -169,7 +169,7 @@ static void out_fail(struct peer_out *out, const char *reason, int error)
         char detail[384];
         (void)snprintf(detail, sizeof detail, "%s%sat %s", error == 0 ? "" : uv_strerror(error), error == 0 ? "" : ", ",
                        out->address);
-        peer_log_seldom(link, 1, out->peer_id, reason, detail);
+        peer_log_seldom(link, LOGGER_WARNING, out->peer_id, reason, detail);
     }
     out_retry(out);
     if (told) {

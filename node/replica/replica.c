@@ -11,7 +11,7 @@
 
 /* ---- last words and log lines ---- */
 
-void replica_log(const struct replica *replica, int level, const char *format, ...)
+void replica_log(const struct replica *replica, enum logger_level level, const char *format, ...)
 {
     char line[512];
     va_list args;
@@ -410,7 +410,7 @@ void replica_link_up(struct replica *replica, struct local_time now, uint64_t pe
     }
     peer->connected = true;
     peer->reached = true;
-    replica_log(replica, 2, "connected to node %" PRIu64, peer_id);
+    replica_log(replica, LOGGER_INFO, "connected to node %" PRIu64, peer_id);
     replica_introduce(replica, peer);
     replica_reads_retry(replica);
 }

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node/logger_level.h"
 #include "node/replica/disk.h"
 #include "node/replica/link.h"
 #include "node/time.h"
@@ -89,8 +90,8 @@ struct replica_callbacks {
     /* The process must end: `message` is the last line it should log. `restart_helps`: started again as it is, it may
      * do better (a failed write, a stall); else only what the message asks for helps. Does not return. */
     void (*fatal)(void *ctx, bool restart_helps, const char *message);
-    /* Something an operator wants to read: level 0 error, 1 warning, 2 info, 3 debug. */
-    void (*log)(void *ctx, int level, const char *message);
+    /* Something an operator wants to read. */
+    void (*log)(void *ctx, enum logger_level level, const char *message);
 };
 
 struct replica;

@@ -79,12 +79,16 @@ static void judge(struct replica *replica, struct replica_peer *peer)
     uint64_t known = known_incarnation(replica, peer->node_id);
     peer->accepted = replica->metadata.formed && known != 0 && peer->incarnation == known;
     if (replica->metadata.formed && !peer->accepted && remind_due(replica, peer)) {
-        replica_log(replica, 1, "node %" PRIu64 " came with another directory than the one it had: its frames are dropped",
+        replica_log(replica, LOGGER_WARNING,
+                    "node %" PRIu64
+                    " came with another directory than the one it had: its frames are dropped",
                     peer->node_id);
     }
     if (!replica->metadata.formed && lists_differ(replica, peer) && remind_due(replica, peer)) {
-        replica_log(replica, 0, "node %" PRIu64 " was given another list of members than this node: start both with the "
-                                "same list and, where it was wrong, an empty directory", peer->node_id);
+        replica_log(replica, LOGGER_ERROR,
+                    "node %" PRIu64 " was given another list of members than this node: start both with the "
+                    "same list and, where it was wrong, an empty directory",
+                    peer->node_id);
     }
 }
 
@@ -128,7 +132,7 @@ static void form(struct replica *replica)
     if (!metadata_store(replica->disk, metadata, message, sizeof message)) {
         replica_fatal(replica, "cannot store that the cluster is formed: %s", message);
     }
-    replica_log(replica, 2, "cluster formed: all %u other members were met", metadata->known_count);
+    replica_log(replica, LOGGER_INFO, "cluster formed: all %u other members were met", metadata->known_count);
 }
 
 void replica_form_if_complete(struct replica *replica)
@@ -169,6 +173,6 @@ void replica_formation_remind(struct replica *replica)
                                      peer->met ? "differs" : peer->reached ? "connected, silent" : "not reached");
         }
     }
-    replica_log(replica, 2, "the first start of a cluster needs all of its nodes once; missing:%s",
+    replica_log(replica, LOGGER_INFO, "the first start of a cluster needs all of its nodes once; missing:%s",
                 used == 0 ? " none, the first log write is under way" : missing);
 }

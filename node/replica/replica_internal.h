@@ -229,7 +229,8 @@ struct replica {
 };
 
 /* ---- replica.c ---- */
-void replica_log(const struct replica *replica, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void replica_log(const struct replica *replica, enum logger_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 _Noreturn void replica_fatal(const struct replica *replica, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The same where starting again as it is can not help: the directory is not the one that this node may use. */

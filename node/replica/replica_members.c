@@ -166,12 +166,12 @@ void replica_members_compare(const struct replica *replica, const struct replica
     }
     if (replica->metadata.formed) {
         replica_log(
-            replica, 1,
+            replica, LOGGER_WARNING,
             "the setting peers differs from the members of the cluster and is not used; correct it: %s",
             what);
     } else {
         replica_log(
-            replica, 1,
+            replica, LOGGER_WARNING,
             "the setting peers differs from the list that this data directory was begun with, and is not used; if it is right "
             "now and the cluster has never served, stop this node, empty its directory and start it again: %s",
             what);

@@ -8,7 +8,8 @@
 
 bool replica_refuse(struct replica *replica, struct replica_peer *peer, const char *why)
 {
-    replica_log(replica, 1, "frame of node %" PRIu64 " refused, its stream is closed: %s", peer->node_id, why);
+    replica_log(replica, LOGGER_WARNING, "frame of node %" PRIu64 " refused, its stream is closed: %s",
+                peer->node_id, why);
     return false;
 }
 

@@ -54,8 +54,8 @@ static void incoming_none(struct replica *replica)
 static void incoming_refuse(struct replica *replica, const char *why)
 {
     struct replica_incoming *incoming = &replica->incoming;
-    replica_log(replica, 1, "snapshot of node %" PRIu64 " given up after %" PRIu64 " bytes: %s", incoming->peer_id,
-                incoming->received, why);
+    replica_log(replica, LOGGER_WARNING, "snapshot of node %" PRIu64 " given up after %" PRIu64 " bytes: %s",
+                incoming->peer_id, incoming->received, why);
     ack(replica, incoming->peer_id, incoming->stream, incoming->received, WIRE_SNAPSHOT_REFUSED);
     incoming_none(replica);
 }
@@ -104,7 +104,8 @@ static void incoming_failed(void *ctx, int error, const char *message)
         replica_fatal(replica, "cannot write a snapshot: %s", message);
     }
     replica->incoming.failed = error; /* Cleaned up by the next tick: the writer is on the stack now. */
-    replica_log(replica, 0, "no space for the snapshot of the leader; this node can not catch up until there is: %s",
+    replica_log(replica, LOGGER_ERROR,
+                "no space for the snapshot of the leader; this node can not catch up until there is: %s",
                 message);
 }
 
@@ -174,7 +175,8 @@ void replica_incoming_begin(struct replica *replica, struct replica_peer *peer, 
     };
     incoming->writer = snapshot_writer_begin(replica->snapshots, incoming->info, incoming_failed, replica);
     LOCKSTEP_ASSERT(incoming->writer != NULL);
-    replica_log(replica, 2, "receiving the snapshot at entry %" PRIu64 " (%" PRIu64 " bytes) from node %" PRIu64,
+    replica_log(replica, LOGGER_INFO,
+                "receiving the snapshot at entry %" PRIu64 " (%" PRIu64 " bytes) from node %" PRIu64,
                 begin->index, begin->body_bytes, peer->node_id);
 }
 
@@ -279,7 +281,7 @@ static void install_done(struct replica *replica)
     }
     incoming_none(replica);
     replica_step_sure(replica, &event, "an installed snapshot");
-    replica_log(replica, 2, "snapshot at entry %" PRIu64 " is in place", index);
+    replica_log(replica, LOGGER_INFO, "snapshot at entry %" PRIu64 " is in place", index);
     replica_pump(replica);
 }
 

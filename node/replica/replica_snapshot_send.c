@@ -30,7 +30,8 @@ void replica_stream_end(struct replica_peer *peer, const char *why)
         return;
     }
     if (why != NULL) {
-        replica_log(peer->replica, 1, "snapshot to node %" PRIu64 " given up after %" PRIu64 " bytes: %s", peer->node_id,
+        replica_log(peer->replica, LOGGER_WARNING,
+                    "snapshot to node %" PRIu64 " given up after %" PRIu64 " bytes: %s", peer->node_id,
                     peer->stream->acked, why);
     }
     stream_free(peer);
@@ -121,7 +122,8 @@ void replica_stream_begin(struct replica *replica, struct replica_peer *peer, ui
         replica_stream_end(peer, "the link dropped a frame");
         return;
     }
-    replica_log(replica, 2, "sending the snapshot at entry %" PRIu64 " to node %" PRIu64, stream->index, peer->node_id);
+    replica_log(replica, LOGGER_INFO, "sending the snapshot at entry %" PRIu64 " to node %" PRIu64,
+                stream->index, peer->node_id);
     stream_go_on(stream);
 }
 
@@ -137,7 +139,8 @@ void replica_stream_acked(struct replica *replica, struct replica_peer *peer, co
         return;
     }
     if (ack->state == WIRE_SNAPSHOT_DONE) {
-        replica_log(replica, 2, "node %" PRIu64 " has the snapshot at entry %" PRIu64, peer->node_id, stream->index);
+        replica_log(replica, LOGGER_INFO, "node %" PRIu64 " has the snapshot at entry %" PRIu64,
+                    peer->node_id, stream->index);
         replica_stream_end(peer, NULL);
         return;
     }

@@ -17,7 +17,8 @@ static void take_failed(void *ctx, int error, const char *message)
         replica_fatal(replica, "cannot write a snapshot: %s", message);
     }
     replica->take.failed = error;
-    replica_log(replica, 0, "no space for a snapshot; the log keeps growing until there is: %s", message);
+    replica_log(replica, LOGGER_ERROR, "no space for a snapshot; the log keeps growing until there is: %s",
+                message);
 }
 
 static bool take_is_due(const struct replica *replica)
@@ -54,7 +55,7 @@ static void take_begin(struct replica *replica)
     LOCKSTEP_ASSERT(take->writer != NULL);
     replica->bytes_applied = 0;
     replica->machine.snapshot_begin(replica->machine.ctx);
-    replica_log(replica, 3, "snapshot begun at entry %" PRIu64, take->info->index);
+    replica_log(replica, LOGGER_DEBUG, "snapshot begun at entry %" PRIu64, take->info->index);
 }
 
 static void take_none(struct replica *replica)
@@ -91,7 +92,8 @@ static void take_done(void *ctx, bool ok)
     take->writer = NULL;
     if (!ok) {
         take->retry_ms = replica->now_ms + REPLICA_SNAPSHOT_RETRY_MS;
-        replica_log(replica, 0, "the snapshot at entry %" PRIu64 " could not be finished; another follows later",
+        replica_log(replica, LOGGER_ERROR,
+                    "the snapshot at entry %" PRIu64 " could not be finished; another follows later",
                     take->info->index);
         take_none(replica);
         return;
@@ -163,7 +165,7 @@ static void take_tell_raft(struct replica *replica)
     if (index > trailing) {
         log_remove_prefix(replica->log, index - trailing);
     }
-    replica_log(replica, 2, "snapshot at entry %" PRIu64 ", log kept from %" PRIu64, index,
+    replica_log(replica, LOGGER_INFO, "snapshot at entry %" PRIu64 ", log kept from %" PRIu64, index,
                 log_first_index(replica->log));
     take_none(replica);
 }

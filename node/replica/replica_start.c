@@ -197,7 +197,8 @@ static bool open_store(struct replica *replica, struct failure *failure)
         return false;
     }
     if (failure->message[0] != 0) {
-        replica_log(replica, 0, "%s", failure->message); /* The newest is bad; whether an older one does is seen below. */
+        replica_log(replica, LOGGER_ERROR, "%s",
+                    failure->message); /* The newest is bad; whether an older one does is seen below. */
     }
     const struct snapshot_info *newest = snapshots_newest(replica->snapshots);
     uint64_t snapshot_index = newest == NULL ? 0 : newest->index;
@@ -237,8 +238,10 @@ static bool fit_log_to_snapshot(struct replica *replica, struct failure *failure
         return fail(failure, "the log begins at entry %" PRIu64 ", the newest valid snapshot ends at %" PRIu64
                              ": entries are missing; restore this node's directory", first, newest->index);
     }
-    replica_log(replica, 1, "the log (up to entry %" PRIu64 ") does not join the snapshot at %" PRIu64
-                            ": it was left by an interrupted installation and is dropped", last, newest->index);
+    replica_log(replica, LOGGER_WARNING,
+                "the log (up to entry %" PRIu64 ") does not join the snapshot at %" PRIu64
+                ": it was left by an interrupted installation and is dropped",
+                last, newest->index);
     log_reset(replica->log, newest->index, newest->term, log_was_reset, NULL);
     return true;
 }
@@ -431,7 +434,8 @@ static void start(struct replica *replica)
     replica->watch_ms = replica->now_ms + REPLICA_WATCH_MS;
     replica_step_sure(replica, &event, "its start");
     raft_free(entries);
-    replica_log(replica, 2, "raft started: term %" PRIu64 ", log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64,
+    replica_log(replica, LOGGER_INFO,
+                "raft started: term %" PRIu64 ", log %" PRIu64 "..%" PRIu64 ", snapshot %" PRIu64,
                 replica->metadata.term, log_first_index(replica->log), log_last_index(replica->log),
                 newest == NULL ? 0 : newest->index);
 }

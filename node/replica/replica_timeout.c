@@ -74,8 +74,8 @@ void replica_link_gone(struct replica *replica, struct local_time now, uint64_t 
         .stand_ms = replica->now_ms + 1 + spread_ms(replica),
         .until_ms = replica->now_ms + (uint64_t)2 * replica->config.election_timeout_ms,
     };
-    replica_log(replica, 2, "the process of node %" PRIu64 ", which led, is gone: standing for election",
-                peer_id);
+    replica_log(replica, LOGGER_INFO,
+                "the process of node %" PRIu64 ", which led, is gone: standing for election", peer_id);
 }
 
 void replica_haste_heard(struct replica *replica, uint64_t peer_id)

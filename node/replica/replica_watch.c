@@ -50,7 +50,7 @@ static bool watch_own_disk(struct replica *replica)
     bool handed = replica_transfer(replica, (struct local_time){replica->now_ms}, 0);
     if (replica->now_ms >= replica->remind_ms) {
         replica->remind_ms = replica->now_ms + REPLICA_REMIND_MS;
-        replica_log(replica, 0, "%" PRIu64 " bytes of the log wait for the disk of this node: %s",
+        replica_log(replica, LOGGER_ERROR, "%" PRIu64 " bytes of the log wait for the disk of this node: %s",
                     log_held_bytes(replica->log),
                     handed ? "handing leadership over" : "nothing is proposed before they are written");
     }
@@ -65,11 +65,12 @@ static void watch_followers(struct replica *replica, uint64_t passed_ms)
             continue;
         }
         peer->match_stuck_ms = 0;
-        replica_log(replica, 0, "node %" PRIu64 " answers and has not advanced beyond entry %" PRIu64
-                                " for %d s: handing leadership over", peer->node_id, peer->match_seen,
-                    REPLICA_STUCK_MS / 1000);
+        replica_log(replica, LOGGER_ERROR,
+                    "node %" PRIu64 " answers and has not advanced beyond entry %" PRIu64
+                    " for %d s: handing leadership over",
+                    peer->node_id, peer->match_seen, REPLICA_STUCK_MS / 1000);
         if (!replica_transfer(replica, (struct local_time){replica->now_ms}, 0)) {
-            replica_log(replica, 0, "no other voter can lead now");
+            replica_log(replica, LOGGER_ERROR, "no other voter can lead now");
         }
         return;
     }

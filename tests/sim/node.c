@@ -178,7 +178,7 @@ static void on_replica_fatal(void *ctx, bool restart_helps, const char *message)
     process_ends(ctx, restart_helps, message);
 }
 
-static void on_replica_log(void *ctx, int level, const char *message)
+static void on_replica_log(void *ctx, enum logger_level level, const char *message)
 {
     const struct sim_node *node = ctx;
     if (!node->zombie) {
@@ -234,7 +234,7 @@ static void to_close(void *ctx, uint64_t connection, const char *why)
     }
 }
 
-static void on_core_log(void *ctx, int level, const char *event, const char *fields)
+static void on_core_log(void *ctx, enum logger_level level, const char *event, const char *fields)
 {
     const struct sim_node *node = ctx;
     if (!node->zombie) {

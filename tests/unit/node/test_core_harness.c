@@ -91,7 +91,7 @@ static void fake_close(void *ctx, uint64_t connection, const char *why)
     (void)snprintf(c->why, sizeof(c->why), "%s", why);
 }
 
-static void fake_log(void *ctx, int level, const char *event, const char *fields)
+static void fake_log(void *ctx, enum logger_level level, const char *event, const char *fields)
 {
     struct harness *h = ctx;
     size_t room = sizeof(h->log) - h->log_bytes;

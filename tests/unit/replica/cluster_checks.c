@@ -247,7 +247,7 @@ static void on_fatal(void *ctx, bool restart_helps, const char *message)
     longjmp(node->cluster->fatal_jump, 1);
 }
 
-static void on_log(void *ctx, int level, const char *message)
+static void on_log(void *ctx, enum logger_level level, const char *message)
 {
     struct cluster_node *node = ctx;
     if (!node->zombie && getenv("LOCKSTEP_VERBOSE") != NULL) {

@@ -78,7 +78,7 @@ static bool on_receive(void *ctx, uint64_t peer_id, const void *data, size_t siz
     return fine;
 }
 
-static void on_log(void *ctx, int level, const char *message)
+static void on_log(void *ctx, enum logger_level level, const char *message)
 {
     struct end *end = ctx;
     (void)level;

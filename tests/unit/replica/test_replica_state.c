@@ -244,7 +244,7 @@ static void a_first_start_may_be_interrupted_at_any_moment(void **state)
 
 /* ---- refusals of replica_open ---- */
 
-static void refuse_log(void *ctx, int level, const char *message)
+static void refuse_log(void *ctx, enum logger_level level, const char *message)
 {
     (void)ctx;
     (void)level;
@@ -268,10 +268,10 @@ static void open_refused(struct cluster *cluster, struct replica_config config, 
 
 static char warned[1024];
 
-static void keep_warning(void *ctx, int level, const char *message)
+static void keep_warning(void *ctx, enum logger_level level, const char *message)
 {
     (void)ctx;
-    if (level == 1 && strstr(message, "the setting peers") != NULL) {
+    if (level == LOGGER_WARNING && strstr(message, "the setting peers") != NULL) {
         (void)snprintf(warned, sizeof warned, "%s", message);
     }
 }
