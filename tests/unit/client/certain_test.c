@@ -6,7 +6,7 @@
  * not. At every millisecond every hold is compared with the state. In the end it is calm: then every call must have ended
  * and, once the clients have gone, nothing may be left in the state.
  *
- * usage: test [SEED [RUNS]], or LOCKSTEP_TEST_SEED. */
+ * usage: test [SEED [RUNS]], or LOCKSTEP_SEED. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -344,7 +344,7 @@ static void test_what_is_certain_is_granted(void **state)
 
 int main(int argc, char **argv)
 {
-    const char *seed = argc > 1 ? argv[1] : getenv("LOCKSTEP_TEST_SEED");
+    const char *seed = argc > 1 ? argv[1] : getenv("LOCKSTEP_SEED");
     if (seed != NULL) {
         first_seed = strtoull(seed, NULL, 10);
     }

@@ -157,7 +157,7 @@ static void a_heartbeat_of_zero_or_for_ever_is_bounded(void **state)
 static void random_bytes_break_nothing(void **state)
 {
     (void)state;
-    const char *given = getenv("LOCKSTEP_TEST_SEED");
+    const char *given = getenv("LOCKSTEP_SEED");
     seed = given == NULL ? 20260802 : strtoull(given, NULL, 10) | 1;
     print_message("seed %llu\n", (unsigned long long)seed);
     static uint8_t bytes[4096];

@@ -82,7 +82,7 @@ static void run_cluster(struct cluster *cluster, uint64_t ms)
 static void no_local_deadline_is_after_the_clusters(void **state)
 {
     (void)state;
-    const char *given = getenv("LOCKSTEP_TEST_SEED");
+    const char *given = getenv("LOCKSTEP_SEED");
     seed = given == NULL ? 20260801 : strtoull(given, NULL, 10) | 1;
     print_message("seed %llu\n", (unsigned long long)seed);
     for (int run = 0; run < 2000; run++) {

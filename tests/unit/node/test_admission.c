@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "test_core_harness.h"
 
@@ -316,16 +315,6 @@ static void another_secret_on_the_same_connection_is_another_client(void **state
 
 /* ---- any bytes ---- */
 
-static unsigned seed_of_run(void)
-{
-    unsigned seed = (unsigned)time(NULL);
-    if (getenv("LOCKSTEP_TEST_SEED") != NULL) {
-        seed = (unsigned)strtoul(getenv("LOCKSTEP_TEST_SEED"), NULL, 10);
-    }
-    print_message("seed %u\n", seed);
-    return seed;
-}
-
 static size_t damaged_request(unsigned *seed, uint8_t *out, size_t size_max)
 {
     struct proto_request requests[] = {
@@ -363,7 +352,7 @@ static size_t noise(unsigned *seed, uint8_t *out)
 static void any_bytes_are_answered_or_the_connection_is_closed(void **state)
 {
     (void)state;
-    unsigned seed = seed_of_run();
+    unsigned seed = harness_seed();
     struct harness *h = begin(1000, 10000, 0);
     uint64_t c = 0;
     for (unsigned i = 0; i < 20000; i++) {

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "raft_fsm/entry.h"
 #include "test_core_harness.h"
@@ -17,11 +16,7 @@ static struct local_time at(uint64_t ms)
 static void it_never_outruns_real_time_nor_goes_back(void **state)
 {
     (void)state;
-    unsigned seed = (unsigned)time(NULL);
-    if (getenv("LOCKSTEP_TEST_SEED") != NULL) {
-        seed = (unsigned)strtoul(getenv("LOCKSTEP_TEST_SEED"), NULL, 10);
-    }
-    print_message("seed %u\n", seed);
+    unsigned seed = harness_seed();
     struct cluster_clock clock;
     cluster_clock_init(&clock, 100);
     uint64_t real_us = 5000 * 1000 + (uint64_t)(seed % 1000);
@@ -234,6 +229,16 @@ static void a_renewal_before_the_next_deadline_counts_when_the_clock_passes_the_
     assert_true(alive(h, n.second));
 }
 
+/* Fills the pipeline: `count` locks, one after another and each with a turn, by requests 1, 2, and so on. */
+static void propose_locks(struct harness *h, uint64_t connection, uint8_t who, uint64_t session, uint64_t count)
+{
+    for (uint64_t id = 1; id <= count; id++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "k%d", (int)id);
+        harness_propose_lock(h, connection, who, session, id, key);
+    }
+}
+
 /* The disk stalls, so that the renewals can not even be proposed in time. */
 static void a_renewal_that_waits_for_a_slow_disk_counts(void **state)
 {
@@ -243,12 +248,7 @@ static void a_renewal_that_waits_for_a_slow_disk_counts(void **state)
     uint64_t session = harness_session(h, c, 1, 300);
     uint64_t other = harness_session(h, c, 2, 60000);
     (void)drive(h, 200);
-    /* Fill the pipeline. */
-    for (uint64_t id = 1; id <= 8; id++) {
-        char key[8];
-        (void)snprintf(key, sizeof(key), "k%d", (int)id);
-        harness_propose_lock(h, c, 2, other, id, key);
-    }
+    propose_locks(h, c, 2, other, 8);
     assert_int_equal(h->entries_count, 4);
     struct proto_request renew = harness_renew(1, session, 5);
     harness_send(h, c, &renew);
@@ -276,11 +276,7 @@ static void a_renewal_before_a_deadline_that_is_under_way_counts(void **state)
     for (int i = 0; i < 27; i++) {
         harness_turn(h, 10);
     }
-    for (uint64_t id = 1; id <= 8; id++) {
-        char key[8];
-        (void)snprintf(key, sizeof(key), "k%d", (int)id);
-        harness_propose_lock(h, c, 2, other, id, key);
-    }
+    propose_locks(h, c, 2, other, 8);
     assert_int_equal(h->entries_count, 4);
     struct proto_request again = harness_renew(1, session, 101);
     harness_send(h, c, &again);
@@ -302,11 +298,7 @@ static void a_renewal_behind_an_expiry_that_is_under_way_counts(void **state)
     while (harness_counts(h).entries_proposed == proposed) {
         harness_turn(h, 1); /* until the expiry of the first is proposed */
     }
-    for (uint64_t id = 1; id <= 3; id++) {
-        char key[8];
-        (void)snprintf(key, sizeof(key), "k%d", (int)id);
-        harness_propose_lock(h, n.connection, 3, n.other, id, key);
-    }
+    propose_locks(h, n.connection, 3, n.other, 3);
     struct proto_request renew = harness_renew(2, n.second, 100);
     harness_send(h, n.connection, &renew);
     for (int i = 0; i < 50; i++) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "raft_fsm/entry.h"
 
@@ -106,6 +107,14 @@ static void fake_fatal(void *ctx, const char *message)
     struct harness *h = ctx;
     h->fatals++;
     fake_log(ctx, 0, "fatal", message);
+}
+
+unsigned harness_seed(void)
+{
+    const char *given = getenv("LOCKSTEP_SEED");
+    unsigned seed = given == NULL ? (unsigned)time(NULL) : (unsigned)strtoul(given, NULL, 10);
+    print_message("seed %u\n", seed);
+    return seed;
 }
 
 struct harness *harness_create(const struct core_options *options)

@@ -61,6 +61,9 @@ struct harness {
     uint64_t next_id;
 };
 
+/* What LOCKSTEP_SEED says, else the time; prints it. */
+unsigned harness_seed(void);
+
 /* `options` NULL: the defaults. Time begins at 1000 ms. */
 struct harness *harness_create(const struct core_options *options);
 void harness_destroy(struct harness *h);

@@ -1,9 +1,8 @@
 /* C1 at random: whatever happens to leadership, commits and connections, a request whose connection stays open is
- * answered exactly once. LOCKSTEP_TEST_SEED repeats a run. */
+ * answered exactly once. LOCKSTEP_SEED repeats a run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "test_core_harness.h"
 
@@ -220,11 +219,7 @@ static void every_request_is_answered_once_whatever_happens(void **state)
     (void)state;
     static struct world w;
     memset(&w, 0, sizeof(w));
-    w.seed = (unsigned)time(NULL);
-    if (getenv("LOCKSTEP_TEST_SEED") != NULL) {
-        w.seed = (unsigned)strtoul(getenv("LOCKSTEP_TEST_SEED"), NULL, 10);
-    }
-    print_message("LOCKSTEP_TEST_SEED=%u\n", w.seed);
+    w.seed = harness_seed();
     for (unsigned round = 0; round < 4; round++) {
         w.h = harness_create(NULL);
         memset(w.places, 0, sizeof(w.places));

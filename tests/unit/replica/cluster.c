@@ -103,6 +103,14 @@ void cluster_start_all(struct cluster *cluster)
     }
 }
 
+uint64_t cluster_seed(void)
+{
+    const char *given = getenv("LOCKSTEP_SEED");
+    uint64_t seed = given == NULL ? 1 : strtoull(given, NULL, 0);
+    printf("seed %" PRIu64 "\n", seed);
+    return seed;
+}
+
 struct cluster_options cluster_options(unsigned nodes, uint64_t seed)
 {
     return (struct cluster_options){

@@ -112,6 +112,8 @@ struct cluster {
     uint64_t read_last;
 };
 
+/* 1, or what LOCKSTEP_SEED says; prints it. */
+uint64_t cluster_seed(void);
 struct cluster_options cluster_options(unsigned nodes, uint64_t seed);
 struct cluster *cluster_create(struct cluster_options options);
 void cluster_free(struct cluster *cluster);

@@ -1,12 +1,10 @@
 /* How replicas agree: commands, elections, reads, leadership handed over, single frames; one story per test, in virtual
  * time (cluster.h lists what is checked besides). */
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -440,9 +438,7 @@ static void an_append_of_an_older_term_is_answered_with_a_rejection(void **state
 
 int main(void)
 {
-    const char *given = getenv("LOCKSTEP_SEED");
-    seed = given == NULL ? 1 : strtoull(given, NULL, 0);
-    printf("seed %" PRIu64 "\n", seed);
+    seed = cluster_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_applied_everywhere),
         cmocka_unit_test(a_single_node_leads_again_in_a_later_term),

@@ -6,8 +6,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -228,9 +226,7 @@ static void haste_has_an_end(void **state)
 
 int main(void)
 {
-    const char *given = getenv("LOCKSTEP_SEED");
-    seed = given == NULL ? 1 : strtoull(given, NULL, 0);
-    printf("seed %" PRIu64 "\n", seed);
+    seed = cluster_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leader_whose_process_ends_is_followed_before_a_timeout),
         cmocka_unit_test(under_load_too),

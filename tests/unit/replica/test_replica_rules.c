@@ -1,12 +1,9 @@
 /* Rules of the replica that storms rarely or never reach, because another rule stands before them: each is looked at by
  * itself, where need be by touching what is inside the replica. */
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -405,9 +402,7 @@ static void a_leader_that_has_its_log_to_apply_is_not_behind(void **state)
 
 int main(void)
 {
-    const char *given = getenv("LOCKSTEP_SEED");
-    seed = given == NULL ? 1 : strtoull(given, NULL, 0);
-    printf("seed %" PRIu64 "\n", seed);
+    seed = cluster_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vote_is_stored_before_it_is_spoken_of),
         cmocka_unit_test(that_it_is_formed_is_stored_before_it_takes_part),

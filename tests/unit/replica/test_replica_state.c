@@ -1,12 +1,10 @@
 /* What replicas keep: snapshots taken, sent and installed, first starts, lost directories; one story per test, in virtual
  * time (cluster.h lists what is checked besides). */
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -366,9 +364,7 @@ static void a_wrong_directory_or_list_is_refused_by_name(void **state)
 
 int main(void)
 {
-    const char *given = getenv("LOCKSTEP_SEED");
-    seed = given == NULL ? 1 : strtoull(given, NULL, 0);
-    printf("seed %" PRIu64 "\n", seed);
+    seed = cluster_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_shortens_the_log_and_serves_the_next_start),
         cmocka_unit_test(a_follower_beyond_the_log_is_sent_the_snapshot),
