@@ -129,14 +129,37 @@ static void print_node(struct cli_table *table, const struct lockstep_node_statu
     cli_table_row(table, cells);
 }
 
+/* "node 3", or what it is called as long as nobody has said its number. @return `ret_text`, which has room for 32 bytes. */
+static const char *node_name(const struct lockstep_node_status *node, char *ret_text)
+{
+    if (node->node_id == 0) {
+        return "the node";
+    }
+    (void)snprintf(ret_text, 32, "node %" PRIu64, node->node_id);
+    return ret_text;
+}
+
+/* Nobody who answers has applied anything, as it is before the first start of a cluster has come to its end. */
+static bool looks_new(const struct lockstep_cluster_status *status)
+{
+    for (size_t i = 0; i < status->nodes_count; i++) {
+        if (status->nodes[i].result == LOCKSTEP_OK && status->nodes[i].applied_index != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void print_no_leader(const struct lockstep_cluster_status *status)
 {
+    char name[32];
     const char *before = "; no answer from ";
-    (void)printf("no leader: a majority of the nodes must be up and connected");
+    (void)printf("no leader: %s", looks_new(status) ? "the first start of a cluster needs all of its nodes once, and a majority later"
+                                                    : "a majority of the nodes must be up and connected");
     for (size_t i = 0; i < status->nodes_count; i++) {
         const struct lockstep_node_status *node = &status->nodes[i];
         if (node->result != LOCKSTEP_OK) {
-            (void)printf("%snode %" PRIu64 " (%s)", before, node->node_id, node->address);
+            (void)printf("%s%s (%s)", before, node_name(node, name), node->address);
             before = ", ";
         }
     }
@@ -164,6 +187,7 @@ static void print_text(const struct lockstep_cluster_status *status)
  * @return the exit code. */
 static int judge(const struct lockstep_cluster_status *status, bool check)
 {
+    char name[32];
     int code = CLI_EXIT_OK;
     for (size_t i = 0; i < status->nodes_count; i++) {
         const struct lockstep_node_status *node = &status->nodes[i];
@@ -178,7 +202,7 @@ static int judge(const struct lockstep_cluster_status *status, bool check)
         const struct lockstep_node_status *node = &status->nodes[i];
         if (node->result != LOCKSTEP_OK && node->result != LOCKSTEP_WRONG_CLUSTER) {
             int failed = cli_report(CLI_EXIT_FAILED, lockstep_result_name(node->result), node->address,
-                                    "node %" PRIu64 " does not answer: %s", node->node_id, node->error);
+                                    "%s does not answer: %s", node_name(node, name), node->error);
             code = code == CLI_EXIT_OK ? failed : code;
         }
     }

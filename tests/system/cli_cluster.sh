@@ -96,3 +96,12 @@ expect_code 0 "$lockstep" cluster status
 local_cluster kill "$left"
 expect_code 122 "$lockstep" cluster status --check
 says "no node answered"
+
+story "of a cluster that has not begun it says what its first start needs, and of a node without a number no number"
+"$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" --data-dir "$dir/new" 2>"$dir/new.log" &
+children+=($!)
+wait_until 20 "the new node to start" grep -q event=started "$dir/new.log"
+expect_code 0 "$lockstep" cluster status
+says "no leader: the first start of a cluster needs all of its nodes once, .*; no answer from the node (127.0.0.1:"
+expect_code 122 "$lockstep" cluster status --check
+says "UNREACHABLE: the node does not answer"
