@@ -91,10 +91,13 @@ static struct boot_time lease_loss_due(const struct lsc_core *core, const struct
         return BOOT_NEVER;
     }
     struct boot_time until = grant->cap;
-    uint64_t ttl_ms = core->session.ttl_ms;
+    uint64_t ttl_ms = lsc_session_ttl_ms(core);
     if (grant->has_lease) {
         until = boot_earlier(until, lease_clock_local(&core->clock, grant->lease_deadline));
         ttl_ms = grant->lease_ttl_ms < ttl_ms ? grant->lease_ttl_ms : ttl_ms;
+    }
+    if (grant->cap.ms != UINT64_MAX && grant->cap_ttl_ms < ttl_ms) {
+        ttl_ms = grant->cap_ttl_ms; /* by a longer one's lead, it would be lost the moment it is asked for */
     }
     return boot_before(until, lsc_lead_ms(core, ttl_ms));
 }
@@ -173,7 +176,7 @@ static struct boot_time session_loss_due(const struct lsc_core *core)
     if (core->held_count == 0 || !session->dated || session->loss_told) {
         return BOOT_NEVER;
     }
-    return boot_before(lsc_session_local(core), lsc_lead_ms(core, session->ttl_ms));
+    return boot_before(lsc_session_local(core), lsc_lead_ms(core, lsc_session_ttl_ms(core)));
 }
 
 static void lose_by_lease(struct lsc_core *core, struct boot_time now)
@@ -364,12 +367,14 @@ void lsc_grant_sent(struct lsc_core *core, struct lsc_call *call)
         return;
     }
     struct lsc_grant *grant = call->grant;
+    uint64_t ttl_ms = call->request.body.lock_extend.ttl_ms;
     if (!call->counted) {
         call->counted = true;
+        bool shortest = grant->extends_pending == 0 || ttl_ms < grant->cap_ttl_ms;
+        grant->cap_ttl_ms = shortest ? ttl_ms : grant->cap_ttl_ms;
         grant->extends_pending++;
     }
-    grant->cap = boot_earlier(grant->cap,
-                              lease_from(&core->clock, call->sent_at, call->request.body.lock_extend.ttl_ms));
+    grant->cap = boot_earlier(grant->cap, lease_from(&core->clock, call->sent_at, ttl_ms));
     watch_lease(core, grant);
 }
 

@@ -213,7 +213,7 @@ static void start(struct lsc_core *core, struct boot_time now)
         route->target = route->addresses[route->next];
     }
     uint64_t wait_ms = core->config.connect_timeout_ms;
-    uint64_t sixth_ms = core->session.ttl_ms / 6;
+    uint64_t sixth_ms = lsc_session_ttl_ms(core) / 6;
     if (core->session.state == SESSION_OPEN && wait_ms > sixth_ms) {
         wait_ms = sixth_ms;
     }
@@ -306,8 +306,9 @@ static uint64_t heartbeat_ms(const struct lsc_core *core)
 {
     uint64_t ms = core->route.heartbeat_ms;
     ms = ms < ROUTE_HEARTBEAT_MS_MAX ? ms : ROUTE_HEARTBEAT_MS_MAX;
-    if (core->session.state != SESSION_NONE && ms > core->session.ttl_ms / ROUTE_HEARTBEATS_PER_TTL) {
-        ms = core->session.ttl_ms / ROUTE_HEARTBEATS_PER_TTL;
+    uint64_t share_ms = lsc_session_ttl_ms(core) / ROUTE_HEARTBEATS_PER_TTL;
+    if (core->session.state != SESSION_NONE && ms > share_ms) {
+        ms = share_ms;
     }
     return ms > ROUTE_HEARTBEAT_MS_MIN ? ms : ROUTE_HEARTBEAT_MS_MIN;
 }

@@ -13,7 +13,8 @@
  *      earlier is counted on (`cap`).
  *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were.
  *  S5  A new TTL is that of the core's own renewals from its first sending on: one that was never sent changes nothing, and one
- *      that is sent again does not undo a later one. */
+ *      that is sent again does not undo a later one. But until it is answered the session may still live by a shorter one:
+ *      pace, lead and heartbeats go by the shorter of the two. */
 #include <stdio.h>
 #include <string.h>
 
@@ -132,7 +133,7 @@ static void renew(struct lsc_core *core, struct boot_time now)
         session->renewal = begin_in_background(core, now, &request);
     }
     if (session->opener == NULL && session->renewal == NULL) {
-        session->renew_at = boot_after(now, session->ttl_ms / 12 + 1); /* no memory: perhaps later */
+        session->renew_at = boot_after(now, lsc_session_ttl_ms(core) / 12 + 1); /* no memory: perhaps later */
     }
 }
 
@@ -217,6 +218,13 @@ void lsc_session_forget(struct lsc_core *core, const struct lsc_call *call)
 
 /* ---- what the cluster says ---- */
 
+uint64_t lsc_session_ttl_ms(const struct lsc_core *core)
+{
+    const struct session *session = &core->session;
+    bool shorter = session->answered_ttl_ms != 0 && session->answered_ttl_ms < session->ttl_ms;
+    return shorter ? session->answered_ttl_ms : session->ttl_ms;
+}
+
 struct boot_time lsc_session_local(const struct lsc_core *core)
 {
     const struct session *session = &core->session;
@@ -279,9 +287,13 @@ void lsc_session_granted(struct lsc_core *core, const struct lsc_call *call, con
         opened(core);
     }
     set_deadline(core, call, reply->body.session.deadline, reply->time);
+    uint64_t ttl_ms = reply->body.session.ttl_ms;
+    if (reply->time.ms >= session->as_of.ms && ttl_ms >= PROTO_TTL_MS_MIN) { /* less is nonsense */
+        session->answered_ttl_ms = ttl_ms;
+    }
     if (call->sent_at.ms >= session->renewed_from.ms) {
         session->renewed_from = call->sent_at;
-        session->renew_at = renewal_after(call->sent_at, session->ttl_ms);
+        session->renew_at = renewal_after(call->sent_at, lsc_session_ttl_ms(core));
     }
 }
 
@@ -327,7 +339,7 @@ void lsc_session_lose(struct lsc_core *core, struct boot_time now, enum lockstep
 void lsc_session_refused(struct lsc_core *core, struct boot_time now, int result, const char *detail)
 {
     struct session *session = &core->session;
-    session->renew_at = boot_after(now, session->ttl_ms / 12 + 1); /* not at once, if it is refused again */
+    session->renew_at = boot_after(now, lsc_session_ttl_ms(core) / 12 + 1); /* not at once, if it is refused again */
     session->failure = result;
     (void)snprintf(session->failure_text, sizeof(session->failure_text), "%s",
                    detail[0] == '\0' ? lockstep_result_text(result) : detail);

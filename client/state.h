@@ -132,7 +132,8 @@ struct session {
     bool shared; /* other processes have its secret, or had it first */
     uint64_t id;
     uint8_t secret[PROTO_SECRET_BYTES]; /* for the client's whole life, so that a lock-delay does not shut it out */
-    uint64_t ttl_ms;
+    uint64_t ttl_ms;          /* that is asked for, */
+    uint64_t answered_ttl_ms; /* and that of the answer which was executed last; 0: none yet */
     struct lsc_call *opener;  /* session.open, session.get of an adopted one, or NULL */
     bool resuming;            /* `opener` takes it up on another connection */
     struct lsc_call *renewal; /* the renewal that is under way by itself, or NULL */
@@ -180,6 +181,7 @@ struct lsc_grant {
     uint64_t lease_by; /* as session.dated_by */
     unsigned extends_pending; /* as session.renewals_asked */
     struct boot_time cap;
+    uint64_t cap_ttl_ms; /* the shortest that an extend under way has asked for */
     struct lsc_hold *first_hold;
     char key[];
 };
@@ -312,6 +314,8 @@ void lsc_session_close(struct lsc_core *core, struct boot_time now);
 void lsc_session_refused(struct lsc_core *core, struct boot_time now, int result, const char *detail);
 void lsc_session_sent(struct lsc_core *core, struct lsc_call *call);
 void lsc_session_forget(struct lsc_core *core, const struct lsc_call *call);
+/* What to reckon with: of the TTL that is asked for and the one that is answered the shorter (S5). */
+uint64_t lsc_session_ttl_ms(const struct lsc_core *core);
 struct boot_time lsc_session_local(const struct lsc_core *core);
 struct boot_time lsc_session_deadline(const struct lsc_core *core);
 

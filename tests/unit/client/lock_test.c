@@ -429,49 +429,6 @@ static void detaching_says_nothing_to_the_cluster(void **state)
 
 /* ---- adopting ---- */
 
-/* Found by a torture run: a caller who was told "not done" had the new TTL all the same. */
-static void a_new_ttl_that_was_never_sent_changes_nothing(void **state)
-{
-    (void)state;
-    done = (struct world_done){.world = &world};
-    world_cut(&world);
-    (void)lsc_session_renew(world.core, world.now, 60000, &done, world_done);
-    world_pass(&world, 10000); /* its request timeout */
-    assert_int_equal(done.count, 1);
-    assert_int_not_equal(done.result, LOCKSTEP_OK);
-    done = (struct world_done){.world = &world};
-    struct proto_lock_acquire body = world_acquire_body("k", 0);
-    (void)lsc_acquire(world.core, world.now, &body, NULL, &done, world_done);
-    if (!world.connecting) {
-        world_await_connect(&world);
-    }
-    world_accept(&world, 1, 1, "n1:1");
-    assert_int_equal(world_expect(&world, PROTO_SESSION_OPEN)->request.body.session_open.ttl_ms, 3000);
-}
-
-/* The core's own renewal was refused for now; while it waits, the caller's renewal with another TTL is answered. */
-static void a_renewal_that_is_sent_again_does_not_undo_a_later_ttl(void **state)
-{
-    (void)state;
-    world_pass(&world, 1000);
-    const struct world_request *own = world_expect(&world, PROTO_SESSION_RENEW);
-    uint64_t own_id = own->request.id;
-    assert_int_equal(own->request.body.session_renew.ttl_ms, 3000);
-    world_reply_status(&world, own, PROTO_STATUS_OVERLOADED, world_cluster_ms(&world));
-    done = (struct world_done){.world = &world};
-    (void)lsc_session_renew(world.core, world.now, 4500, &done, world_done);
-    const struct world_request *asked = world_expect(&world, PROTO_SESSION_RENEW);
-    assert_int_equal(asked->request.body.session_renew.ttl_ms, 4500);
-    world_reply_session(&world, asked, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 4500);
-    assert_int_equal(done.result, LOCKSTEP_OK);
-    world_pass(&world, 600);
-    const struct world_request *again = world_expect(&world, PROTO_SESSION_RENEW);
-    assert_int_equal(again->request.id, own_id);
-    world_reply_session(&world, again, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3900);
-    world_pass(&world, 900);
-    assert_int_equal(world_expect(&world, PROTO_SESSION_RENEW)->request.body.session_renew.ttl_ms, 4500);
-}
-
 static void an_adopted_session_is_looked_up_and_not_renewed_unasked(void **state)
 {
     (void)state;
@@ -553,8 +510,6 @@ int main(void)
         RULE(closing_closes_the_session_and_ends_what_is_under_way),
         RULE(closing_is_bounded_when_nobody_answers),
         RULE(detaching_says_nothing_to_the_cluster),
-        RULE(a_new_ttl_that_was_never_sent_changes_nothing),
-        RULE(a_renewal_that_is_sent_again_does_not_undo_a_later_ttl),
         RULE(an_adopted_session_is_looked_up_and_not_renewed_unasked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
