@@ -268,8 +268,7 @@ static bool is_needed_to_close(const struct lsc_core *core, const struct lsc_cal
     }
     if (core->keep_session) {
         /* What its callers have let go before is given back. */
-        return call->done == NULL && (call->request.kind == PROTO_LOCK_RELEASE ||
-                                      call->request.kind == PROTO_LOCK_CANCEL || call->abandoned);
+        return call->request.kind == PROTO_LOCK_RELEASE || call->request.kind == PROTO_LOCK_CANCEL || call->abandoned;
     }
     /* A session that is being opened has to be known before it can be closed. */
     return call == core->session.opener && (call->place == CALL_SENT || call->ambiguous);
@@ -277,12 +276,15 @@ static bool is_needed_to_close(const struct lsc_core *core, const struct lsc_cal
 
 void lsc_calls_fail_all(struct lsc_core *core, int result)
 {
+    struct lsc_outcome outcome = {.result = result, .detail = "the client was closed"};
     for (unsigned place = 0; place < CALL_PLACES; place++) {
         struct lsc_call *next = NULL;
         for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
             next = call->next;
-            if (!is_needed_to_close(core, call)) {
-                lsc_call_fail(core, call, result, "the client was closed");
+            if (is_needed_to_close(core, call)) {
+                lsc_call_tell(core, call, &outcome);
+            } else {
+                lsc_call_end(core, call, &outcome);
             }
         }
     }

@@ -248,9 +248,8 @@ void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_sessi
     silence_holds(core);
     lsc_calls_fail_all(core, LOCKSTEP_CLOSED);
     bool session = core->session.state == SESSION_OPEN || core->session.opener != NULL;
-    bool gives_back = core->calls_count > 0 && core->route.state == ROUTE_READY;
-    if (keep_session ? !gives_back : !session) {
-        lsc_closed(core, core->calls_count > 0 ? LOCKSTEP_UNKNOWN : LOCKSTEP_OK);
+    if (keep_session ? core->calls_count == 0 : !session) {
+        lsc_closed(core, LOCKSTEP_OK);
         return;
     }
     uint64_t wait_ms = core->config.request_timeout_ms < CLOSE_MS_MAX ? core->config.request_timeout_ms : CLOSE_MS_MAX;

@@ -427,6 +427,38 @@ static void detaching_says_nothing_to_the_cluster(void **state)
     world_expect_none(&world);
 }
 
+static void detaching_sees_to_a_release_that_is_under_way(void **state)
+{
+    (void)state;
+    static struct world_done closed;
+    closed = (struct world_done){.world = &world};
+    struct lsc_hold *hold = world_acquire(&world, "a", 40, &first_user);
+    (void)lsc_release(world.core, world.now, hold, &done, world_done);
+    const struct world_request *release = world_expect(&world, PROTO_LOCK_RELEASE);
+    lsc_core_close(world.core, world.now, true, &closed, world_done);
+    assert_int_equal(done.result, LOCKSTEP_CLOSED);
+    assert_int_equal(closed.count, 0); /* whether it was released is not known yet */
+    world_reply_ok(&world, release, world_cluster_ms(&world));
+    assert_int_equal(closed.result, LOCKSTEP_OK);
+}
+
+/* As long as a close would take: the connection may come back. */
+static void detaching_waits_for_a_connection_to_give_back_on(void **state)
+{
+    (void)state;
+    static struct world_done closed;
+    closed = (struct world_done){.world = &world};
+    struct lsc_hold *hold = world_acquire(&world, "a", 40, &first_user);
+    world_cut(&world);
+    lsc_hold_free(world.core, world.now, hold);
+    lsc_core_close(world.core, world.now, true, &closed, world_done);
+    assert_int_equal(closed.count, 0);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    world_reply_ok(&world, world_expect(&world, PROTO_LOCK_RELEASE), world_cluster_ms(&world));
+    assert_int_equal(closed.result, LOCKSTEP_OK);
+}
+
 /* ---- adopting ---- */
 
 static void an_adopted_session_is_looked_up_and_not_renewed_unasked(void **state)
@@ -510,6 +542,8 @@ int main(void)
         RULE(closing_closes_the_session_and_ends_what_is_under_way),
         RULE(closing_is_bounded_when_nobody_answers),
         RULE(detaching_says_nothing_to_the_cluster),
+        RULE(detaching_sees_to_a_release_that_is_under_way),
+        RULE(detaching_waits_for_a_connection_to_give_back_on),
         RULE(an_adopted_session_is_looked_up_and_not_renewed_unasked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
