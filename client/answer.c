@@ -145,7 +145,7 @@ static void on_final(struct lsc_core *core, struct boot_time now, struct lsc_cal
     }
     lsc_call_end(core, call, &outcome);
     if (closed && !core->closed) {
-        lsc_closed(core, LOCKSTEP_OK);
+        lsc_closed(core, outcome.result);
     } else if (opened && !core->closed) {
         lsc_session_close(core, now); /* it had been asked for before the client was closed */
     }

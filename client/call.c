@@ -476,6 +476,8 @@ void lsc_calls_disconnected(struct lsc_core *core, struct boot_time now)
         bool unwanted = call->done == NULL && !call->in_session && call != core->session.opener;
         /* The session is taken up anew on the next connection, which renews it. */
         bool replaced = call == core->session.renewal || call == core->session.opener;
+        bool opens = call->request.kind == PROTO_SESSION_OPEN && core->session.state == SESSION_OPENING;
+        core->session.unheard |= opens;
         if (unwanted || replaced) {
             lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
         } else if (lsc_call_ambiguous(core, call)) {

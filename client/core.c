@@ -249,7 +249,7 @@ void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_sessi
     lsc_calls_fail_all(core, LOCKSTEP_CLOSED);
     bool session = core->session.state == SESSION_OPEN || core->session.opener != NULL;
     if (keep_session ? core->calls_count == 0 : !session) {
-        lsc_closed(core, LOCKSTEP_OK);
+        lsc_closed(core, !keep_session && core->session.unheard ? LOCKSTEP_UNKNOWN : LOCKSTEP_OK);
         return;
     }
     uint64_t wait_ms = core->config.request_timeout_ms < CLOSE_MS_MAX ? core->config.request_timeout_ms : CLOSE_MS_MAX;

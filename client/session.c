@@ -95,6 +95,7 @@ static void open_session(struct lsc_core *core, struct boot_time now)
         session->opener = begin_open(core, now, 0);
     }
     if (session->opener != NULL) {
+        session->opener->ambiguous = session->unheard;
         session->state = SESSION_OPENING;
     } else {
         lsc_calls_fail_session(core, LOCKSTEP_NO_MEMORY, "");
@@ -274,6 +275,7 @@ static void tell_openers(struct lsc_core *core)
 static void opened(struct lsc_core *core)
 {
     core->session.state = SESSION_OPEN;
+    core->session.unheard = false;
     core->session.failure = LOCKSTEP_OK;
     tell_openers(core);
 }

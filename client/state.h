@@ -136,6 +136,7 @@ struct session {
     uint64_t answered_ttl_ms; /* and that of the answer which was executed last; 0: none yet */
     struct lsc_call *opener;  /* session.open, session.get of an adopted one, or NULL */
     bool resuming;            /* `opener` takes it up on another connection */
+    bool unheard;             /* it may have been opened: an answer was lost with its connection */
     struct lsc_call *renewal; /* the renewal that is under way by itself, or NULL */
     struct boot_time renew_at;
     struct boot_time renewed_from; /* when the last renewal that was answered was sent */

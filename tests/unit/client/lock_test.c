@@ -416,6 +416,48 @@ static void closing_is_bounded_when_nobody_answers(void **state)
     assert_in_range(closed.at.ms - began, 1990, 2010);
 }
 
+/* The first opening was sent, and its answer was lost: the cluster may have a session that nobody here knows. */
+static void a_session_that_may_have_been_opened_is_closed(void **state)
+{
+    (void)state;
+    static struct world_done closed;
+    closed = (struct world_done){.world = &world};
+    world_free(&world);
+    world_init(&world, NULL);
+    (void)lsc_session_open(world.core, world.now, &done, world_done);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    (void)world_expect(&world, PROTO_SESSION_OPEN);
+    world_cut(&world);
+    lsc_core_close(world.core, world.now, false, &closed, world_done);
+    assert_int_equal(done.result, LOCKSTEP_CLOSED);
+    assert_int_equal(closed.count, 0);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    world_reply_session(&world, world_expect(&world, PROTO_SESSION_OPEN), 7, 1000, 4000);
+    world_reply_ok(&world, world_expect(&world, PROTO_SESSION_CLOSE), 1000);
+    assert_int_equal(closed.result, LOCKSTEP_OK);
+}
+
+static void a_session_that_may_have_been_opened_is_not_said_to_be_gone(void **state)
+{
+    (void)state;
+    static struct world_done closed;
+    closed = (struct world_done){.world = &world};
+    world_free(&world);
+    world_init(&world, NULL);
+    (void)lsc_session_open(world.core, world.now, &done, world_done);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    (void)world_expect(&world, PROTO_SESSION_OPEN);
+    world_cut(&world);
+    pass_in_silence(11000); /* its request timeout: nobody asks for the session any more */
+    assert_int_equal(done.count, 1);
+    lsc_core_close(world.core, world.now, false, &closed, world_done);
+    pass_in_silence(2100);
+    assert_int_equal(closed.result, LOCKSTEP_UNKNOWN);
+}
+
 static void detaching_says_nothing_to_the_cluster(void **state)
 {
     (void)state;
@@ -541,6 +583,8 @@ int main(void)
         RULE(an_uncertain_lock_is_given_back_only_when_its_time_is_up),
         RULE(closing_closes_the_session_and_ends_what_is_under_way),
         RULE(closing_is_bounded_when_nobody_answers),
+        RULE(a_session_that_may_have_been_opened_is_closed),
+        RULE(a_session_that_may_have_been_opened_is_not_said_to_be_gone),
         RULE(detaching_says_nothing_to_the_cluster),
         RULE(detaching_sees_to_a_release_that_is_under_way),
         RULE(detaching_waits_for_a_connection_to_give_back_on),
