@@ -354,11 +354,16 @@ static bool wants_leader(const struct lsc_core *core)
     return !core->config.pinned && (session || core->leader_calls > 0);
 }
 
-/* Whether this node is only a way to the leader. */
 static bool leader_is_elsewhere(const struct lsc_core *core)
 {
-    bool serves_here = core->calls_count > core->leader_calls; /* any node may answer these; they are answered first */
-    return !core->route.leads && wants_leader(core) && !serves_here;
+    return !core->route.leads && wants_leader(core);
+}
+
+/* Queries that any node may answer are answered before the node is left for the leader; but those of several threads may
+ * never leave a gap, so the session and what needs the leader wait for them no longer than for a leader to be known. */
+static bool serves_here(const struct lsc_core *core)
+{
+    return core->calls_count > core->leader_calls;
 }
 
 static void go_to_leader(struct lsc_core *core, struct boot_time now)
@@ -378,7 +383,7 @@ static void go_to_leader(struct lsc_core *core, struct boot_time now)
 static void settle_ready(struct lsc_core *core, struct boot_time now)
 {
     struct route *route = &core->route;
-    if (leader_is_elsewhere(core)) {
+    if (leader_is_elsewhere(core) && (!serves_here(core) || boot_reached(now, core->route.due))) {
         go_to_leader(core, now);
         return;
     }
@@ -411,6 +416,14 @@ void lsc_route_settle(struct lsc_core *core, struct boot_time now)
     }
 }
 
+static struct boot_time ready_deadline(const struct lsc_core *core)
+{
+    if (!leader_is_elsewhere(core)) {
+        return silence_due(core);
+    }
+    return serves_here(core) ? boot_earlier(core->route.due, silence_due(core)) : core->route.due;
+}
+
 struct boot_time lsc_route_deadline(const struct lsc_core *core)
 {
     switch (core->route.state) {
@@ -419,7 +432,7 @@ struct boot_time lsc_route_deadline(const struct lsc_core *core)
     case ROUTE_GREETING:
         return core->route.due;
     case ROUTE_READY:
-        return leader_is_elsewhere(core) ? core->route.due : silence_due(core);
+        return ready_deadline(core);
     case ROUTE_IDLE:
         break;
     }

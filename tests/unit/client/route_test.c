@@ -374,6 +374,30 @@ static void a_node_that_answers_stale_queries_is_not_left_for_the_leader(void **
     assert_int_equal(done.result, LOCKSTEP_OK);
 }
 
+/* Several threads that poll: one of their queries is always under way. The session has to be renewed all the same. */
+static void stale_queries_without_end_do_not_keep_a_session_from_its_leader(void **state)
+{
+    (void)state;
+    static struct world_done done[64];
+    struct proto_request query = {.kind = PROTO_LOCK_GET, .stale = true, .body.lock_get.key = world_text("k")};
+    world_open_session(&world);
+    world_cut(&world);
+    (void)lsc_ask(world.core, world.now, &query, &done[0], world_done);
+    world_await_connect(&world);
+    world_accept(&world, 2, 3, "n9:9");
+    unsigned connection = world.connection;
+    uint64_t began = world.now.ms;
+    for (unsigned i = 1; i < 64 && world.connection == connection; i++) {
+        const struct world_request *get = world_expect(&world, PROTO_LOCK_GET);
+        (void)lsc_ask(world.core, world.now, &query, &done[i], world_done);
+        struct proto_reply reply = {.kind = PROTO_LOCK_GET, .id = get->request.id, .applied_index = 77};
+        world_reply(&world, &reply);
+        world_pass(&world, 10);
+    }
+    assert_true(world.now.ms - began <= 410);
+    assert_string_equal(world.address, "n9:9");
+}
+
 static void a_query_of_the_leader_needs_no_session(void **state)
 {
     (void)state;
@@ -415,6 +439,7 @@ int main(void)
         RULE(an_answered_ping_keeps_a_long_wait_connected),
         RULE(a_stale_query_is_asked_of_any_node),
         RULE(a_node_that_answers_stale_queries_is_not_left_for_the_leader),
+        RULE(stale_queries_without_end_do_not_keep_a_session_from_its_leader),
         RULE(a_query_of_the_leader_needs_no_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
