@@ -432,14 +432,28 @@ struct lsc_call *lsc_call_find_sent(struct lsc_core *core, uint64_t id)
 
 /* ---- asking again ---- */
 
+/* Its caller was told already, and nothing depends on its answer: done now, it would only surprise. */
+static bool is_unwanted(const struct lsc_core *core, const struct lsc_call *call)
+{
+    return call->done == NULL && !call->in_session && !call->verifies && call != core->session.opener;
+}
+
 void lsc_call_again(struct lsc_core *core, struct lsc_call *call)
 {
+    if (is_unwanted(core, call)) {
+        lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+        return;
+    }
     list_remove(core, call);
     insert_ready(core, call);
 }
 
 void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms)
 {
+    if (is_unwanted(core, call)) {
+        lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+        return;
+    }
     list_remove(core, call);
     call->retry_at = boot_after(now, wait_ms < CALL_RETRY_MS_MAX ? wait_ms : CALL_RETRY_MS_MAX);
     list_insert_before(core, CALL_DELAYED, call, NULL);
@@ -473,12 +487,11 @@ void lsc_calls_disconnected(struct lsc_core *core, struct boot_time now)
     struct lsc_call *prev = NULL;
     for (struct lsc_call *call = core->lists[CALL_SENT].last; call != NULL; call = prev) {
         prev = call->prev;
-        bool unwanted = call->done == NULL && !call->in_session && call != core->session.opener;
-        /* The session is taken up anew on the next connection, which renews it. */
+        /* The session is taken up anew on the next connection, which renews it and asks for its grants. */
         bool replaced = call == core->session.renewal || call == core->session.opener;
         bool opens = call->request.kind == PROTO_SESSION_OPEN && core->session.state == SESSION_OPENING;
         core->session.unheard |= opens;
-        if (unwanted || replaced) {
+        if (call->verifies || replaced) {
             lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
         } else if (lsc_call_ambiguous(core, call)) {
             lsc_call_again(core, call);

@@ -256,9 +256,9 @@ void lsc_call_tell(struct lsc_core *core, struct lsc_call *call, const struct ls
 /* Take it out, tell its caller if there is one, free it. */
 void lsc_call_end(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome);
 void lsc_call_fail(struct lsc_core *core, struct lsc_call *call, int result, const char *detail);
-/* Ask again later, with the same id. */
+/* Ask again later, with the same id; or end it, if nobody waits for its answer any more. */
 void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms);
-/* Ask again as soon as there is a leader. */
+/* Ask again as soon as there is a leader; or end it, as above. */
 void lsc_call_again(struct lsc_core *core, struct lsc_call *call);
 /* It may have been executed, and no answer came. @return true if it may be sent again; else it has ended. */
 bool lsc_call_ambiguous(struct lsc_core *core, struct lsc_call *call);

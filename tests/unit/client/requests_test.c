@@ -320,6 +320,40 @@ static void taking_every_holder_away_is_not_repeated(void **state)
     world_expect_none(&world);
 }
 
+/* The session is renewed, and nothing else is asked. */
+static void pass_renewing(uint64_t ms)
+{
+    for (uint64_t passed = 0; passed < ms; passed += 10) {
+        world_pass(&world, 10);
+        const struct world_request *renew = world_next(&world);
+        if (renew != NULL) {
+            assert_int_equal(renew->request.kind, PROTO_SESSION_RENEW);
+            world_reply_session(&world, renew, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+        }
+    }
+}
+
+/* Its caller was told that it may have happened: it must not begin to, minutes later, for those who hold the lock then. */
+static void what_an_administrator_has_given_up_is_not_asked_again(void **state)
+{
+    (void)state;
+    static const enum proto_status refusals[] = {PROTO_STATUS_OVERLOADED, PROTO_STATUS_NOT_LEADER};
+    for (unsigned i = 0; i < 2; i++) {
+        struct proto_request request = {.kind = PROTO_FORCE_RELEASE,
+                                        .body.force_release = {.key = world_text("k"), .reason = world_text("why")}};
+        done = (struct world_done){.world = &world};
+        (void)lsc_ask(world.core, world.now, &request, &done, world_done);
+        const struct world_request *force = world_expect(&world, PROTO_FORCE_RELEASE);
+        pass_renewing(10000);
+        assert_int_equal(done.result, LOCKSTEP_UNKNOWN);
+        world_reply_moved(&world, force, refusals[i], 0, "");
+        if (!world.connected) {
+            reconnect();
+        }
+        pass_renewing(3000);
+    }
+}
+
 static void taking_one_grant_away_is_repeated(void **state)
 {
     (void)state;
@@ -403,6 +437,7 @@ int main(void)
         RULE(a_limit_that_stays_is_reported),
         RULE(held_and_timed_out_are_final),
         RULE(taking_every_holder_away_is_not_repeated),
+        RULE(what_an_administrator_has_given_up_is_not_asked_again),
         RULE(taking_one_grant_away_is_repeated),
         RULE(a_long_wait_does_not_use_up_the_window_by_pings_and_queries),
         RULE(a_full_window_is_a_limit_and_leaves_room_for_renewals_and_releases),
