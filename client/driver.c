@@ -288,6 +288,9 @@ void driver_turn(struct driver *driver)
 {
     (void)pthread_mutex_lock(&driver->mutex);
     driver_ref(driver);
+    if (!driver_on_loop(driver)) {
+        driver->loop_thread = pthread_self(); /* it was made before the loop ran, by another thread */
+    }
     if (!driver->closing_handles) {
         run_cancels(driver);
         link_carry_out(driver);

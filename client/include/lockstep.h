@@ -630,7 +630,7 @@ typedef void (*lockstep_session_list_cb)(void *arg, int result, struct lockstep_
 /** `current` is valid on LOCKSTEP_OK and LOCKSTEP_STALE_FENCE. */
 typedef void (*lockstep_fence_cb)(void *arg, int result, uint64_t current);
 
-/** Make one on `loop`, which must outlive it. Connects when the first operation needs it.
+/** Make one on `loop`, which must outlive it, on its thread or before any runs it. Connects when the first operation needs it.
  * @return LOCKSTEP_OK, LOCKSTEP_INVALID, LOCKSTEP_NO_MEMORY, LOCKSTEP_SYSTEM. */
 LOCKSTEP_EXPORT int lockstep_async_create(struct uv_loop_s *loop, const struct lockstep_options *options,
                                           struct lockstep_async **ret_async);

@@ -1,4 +1,5 @@
 /* The API on the caller's loop: callbacks come once, from the loop, and closing ends everything. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -408,6 +409,45 @@ static void a_fired_cancel_ends_the_wait_from_another_thread(void **state)
 
 enum { MANY = 100 };
 
+static void on_lost_free_and_close(struct lockstep_lock *lock, void *arg, enum lockstep_lost_reason reason,
+                                   int64_t remaining_ms, const char *detail)
+{
+    (void)reason;
+    (void)remaining_ms;
+    (void)detail;
+    lockstep_lock_free(lock);
+    lockstep_async_close(arg, NULL, NULL);
+}
+
+static void *run_loop(void *arg)
+{
+    (void)uv_run(arg, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+/* The loop's thread is the one that runs it: whoever frees a lock in its on_lost must not wait for himself. */
+static void one_that_was_made_before_its_loop_ran_may_be_run_by_another_thread(void **state)
+{
+    (void)state;
+    struct lockstep_options options;
+    struct lockstep_acquire_options how;
+    struct lockstep_async *async = NULL;
+    struct seen acquired = {0};
+    pthread_t thread;
+    lockstep_options_init(&options);
+    options.endpoints = fake_node_endpoint(node);
+    options.session_ttl_ms = 200;
+    assert_int_equal(lockstep_async_create(&loop, &options, &async), LOCKSTEP_OK);
+    lockstep_acquire_options_init(&how);
+    how.ttl_ms = 100;
+    how.on_lost = on_lost_free_and_close;
+    how.on_lost_arg = async;
+    assert_int_equal(lockstep_async_acquire(async, "k", &how, on_acquired, &acquired), LOCKSTEP_OK);
+    assert_int_equal(pthread_create(&thread, NULL, run_loop, &loop), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(acquired.result, LOCKSTEP_OK);
+}
+
 static void many_share_a_loop(void **state)
 {
     (void)state;
@@ -455,6 +495,7 @@ int main(void)
         RULE(an_older_fence_is_told_which_one_is_current),
         RULE(a_question_out_of_bounds_calls_nobody_back),
         RULE(a_fired_cancel_ends_the_wait_from_another_thread),
+        RULE(one_that_was_made_before_its_loop_ran_may_be_run_by_another_thread),
         RULE(many_share_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
