@@ -102,6 +102,13 @@ static void fill_random(void *ctx, void *data, size_t size)
     }
 }
 
+uint64_t driver_random(void)
+{
+    uint64_t bits = 0;
+    fill_random(NULL, &bits, sizeof(bits));
+    return bits;
+}
+
 static void copy_detail(char *buffer, size_t size, const char *detail)
 {
     size_t length = strnlen(detail, size - 1);

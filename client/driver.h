@@ -62,7 +62,8 @@ struct driver {
     char address[PROTO_ADDRESS_BYTES_MAX + 1];
     struct proto_buffer out;
     struct link *link;
-    unsigned links; /* not freed yet */
+    unsigned links;       /* not freed yet */
+    unsigned unconnected; /* attempts in a row that reached nobody */
 
     struct driver_event *events_first, *events_last;
     struct driver_event *running;
@@ -90,6 +91,7 @@ void driver_poke(struct driver *driver);
 /* See to it now, and run what is queued; on the loop's thread, mutex not held. */
 void driver_turn(struct driver *driver);
 bool driver_on_loop(const struct driver *driver);
+uint64_t driver_random(void);
 
 /* Put an event into the queue; mutex held. */
 void driver_queue(struct driver *driver, struct driver_event *event);

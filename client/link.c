@@ -22,7 +22,8 @@ struct link {
     uv_connect_t connect;
     uv_getaddrinfo_t resolve;
     struct addrinfo *found; /* by name: the addresses, */
-    struct addrinfo *next;  /* and the one to try next */
+    struct addrinfo *first; /* the one that was tried first, */
+    struct addrinfo *next;  /* and the one to try next; NULL: all were */
 };
 
 struct write {
@@ -71,6 +72,7 @@ static void link_drop(struct driver *driver)
         return;
     }
     link->current = false;
+    driver->unconnected += !link->connected;
     if (link->resolving) {
         (void)uv_cancel((uv_req_t *)&link->resolve); /* too late for that is fine: its callback comes in any case */
     }
@@ -165,6 +167,29 @@ static int link_write(struct link *link, const uint8_t *data, size_t size)
 
 static void link_connect(struct link *link, const struct sockaddr *address);
 
+/* The resolver's order is kept, until an attempt has found nobody: if the first address swallows what is sent to it, the
+ * core's patience ends before the second has its turn, and so it would every time. */
+static struct addrinfo *choose_first(const struct link *link)
+{
+    unsigned count = 0;
+    for (const struct addrinfo *at = link->found; at != NULL; at = at->ai_next) {
+        count++;
+    }
+    struct addrinfo *first = link->found;
+    unsigned skip = link->driver->unconnected == 0 ? 0 : (unsigned)(driver_random() % count);
+    for (; skip > 0; skip--) {
+        first = first->ai_next;
+    }
+    return first;
+}
+
+/* The address after `at`, all around; NULL: it was the last. */
+static struct addrinfo *address_after(const struct link *link, const struct addrinfo *at)
+{
+    struct addrinfo *next = at->ai_next == NULL ? link->found : at->ai_next;
+    return next == link->first ? NULL : next;
+}
+
 /* One address has failed: on to the next, if the name has more. The handle can not be used again, so the next attempt
  * begins when it is closed. */
 static void on_tried(uv_handle_t *handle)
@@ -175,7 +200,7 @@ static void on_tried(uv_handle_t *handle)
     link->has_tcp = false;
     if (link_is_heard(link) && link->next != NULL) {
         const struct sockaddr *address = link->next->ai_addr;
-        link->next = link->next->ai_next;
+        link->next = address_after(link, link->next);
         link_connect(link, address);
     } else {
         link_free_if_done(link); /* if it was not dropped yet, link_drop() does it */
@@ -210,6 +235,7 @@ static void on_connected(uv_connect_t *request, int status)
     } else {
         set_socket_options(link);
         link->connected = true;
+        driver->unconnected = 0;
         int error = uv_read_start((uv_stream_t *)&link->tcp, on_alloc, on_read);
         if (error < 0) {
             link_fail(link, uv_strerror(error));
@@ -249,8 +275,9 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     } else if (status < 0 || found == NULL) {
         link_fail(link, status < 0 ? uv_strerror(status) : "the name has no address");
     } else {
-        link->next = found->ai_next;
-        link_connect(link, found->ai_addr);
+        link->first = choose_first(link);
+        link->next = address_after(link, link->first);
+        link_connect(link, link->first->ai_addr);
     }
     (void)pthread_mutex_unlock(&driver->mutex);
     driver_turn(driver);

@@ -189,7 +189,8 @@ LOCKSTEP_EXPORT int lockstep_client_create(const struct lockstep_options *option
  * may be under way. Locks that still exist are not held any more (their on_lost is not called); they stay to be
  * freed with lockstep_lock_free().
  * Blocks, at most request_timeout_ms or two seconds, whichever is shorter: if the cluster can not be reached by then, the
- * locks end with the session's TTL. Not to be called from a callback.
+ * locks end with the session's TTL. A name that is being resolved at that time is waited for, however long the system's
+ * resolver takes. Not to be called from a callback.
  */
 LOCKSTEP_EXPORT void lockstep_client_free(struct lockstep_client *client);
 
