@@ -189,6 +189,14 @@ static bool makes_sense(const struct lsc_core *core, const struct lsc_call *call
     }
 }
 
+/* A node that does not know an operation, or can not read its fields, may name no kind. */
+static bool fits(const struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply)
+{
+    bool nameless = reply->status == PROTO_STATUS_UNSUPPORTED || reply->status == PROTO_STATUS_MALFORMED;
+    bool same = call->request.kind == reply->kind || (reply->kind == 0 && nameless);
+    return same && makes_sense(core, call, reply);
+}
+
 static bool is_from_leader(const struct lsc_call *call, enum proto_status status)
 {
     const struct proto_status_row *row = proto_status_find(status);
@@ -216,7 +224,7 @@ static void on_reply(struct lsc_core *core, struct boot_time now, const struct p
     if (call == NULL) {
         return; /* of a call that has ended without it */
     }
-    if (call->request.kind != reply->kind || !makes_sense(core, call, reply)) {
+    if (!fits(core, call, reply)) {
         lsc_route_broken(core, now, "its reply does not fit the request");
         return;
     }

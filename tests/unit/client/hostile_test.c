@@ -77,6 +77,19 @@ static void a_reply_to_another_operation_is_no_answer(void **state)
     assert_int_equal(world.closes, 1);
 }
 
+/* Not hostile, but older than the library: it can not name what it does not know. */
+static void a_node_that_does_not_know_the_operation_is_understood(void **state)
+{
+    (void)state;
+    world_open_session(&world);
+    begin_acquire(0);
+    const struct world_request *acquire = world_expect(&world, PROTO_LOCK_ACQUIRE);
+    struct proto_reply reply = {.id = acquire->request.id, .status = PROTO_STATUS_UNSUPPORTED};
+    world_reply(&world, &reply);
+    assert_int_equal(done.result, LOCKSTEP_UNSUPPORTED);
+    assert_int_equal(world.closes, 0);
+}
+
 static void a_reply_to_nothing_is_passed_over(void **state)
 {
     (void)state;
@@ -256,6 +269,7 @@ int main(void)
         RULE(a_greeting_that_is_none_ends_the_connection),
         RULE(a_frame_longer_than_any_is_refused_by_its_length),
         RULE(a_reply_to_another_operation_is_no_answer),
+        RULE(a_node_that_does_not_know_the_operation_is_understood),
         RULE(a_reply_to_nothing_is_passed_over),
         RULE(the_same_answer_twice_is_one),
         RULE(another_session_than_asked_for_is_no_resumption),
