@@ -88,6 +88,7 @@ static void flush(struct lsc_core *core, struct boot_time now)
     if (core->out.failed && connected) {
         lsc_route_broken(core, now, "no memory for what is to be sent");
     } else if (core->out.size > 0 && connected) {
+        core->route.said_at = now;
         core->output.send(core->output.ctx, core->out.data, core->out.size);
     }
     proto_buffer_clear(&core->out);

@@ -11,7 +11,8 @@
  *
  * A dead connection is noticed by silence, not by TCP: while something is awaited and nothing is heard for a heartbeat, a
  * ping goes out; after another silent heartbeat the connection is given up. Both together are a sixth of the session's
- * TTL at most, so that after a renewal that found no ear (at a third of it) half of the TTL is left to find another node. */
+ * TTL at most, so that after a renewal that found no ear (at a third of it) half of the TTL is left to find another node.
+ * Where nothing is awaited, a ping goes out now and then for the node, which closes what it hears nothing of. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,8 +329,10 @@ void lsc_route_awaits(struct lsc_core *core, struct boot_time now)
 static struct boot_time silence_due(const struct lsc_core *core)
 {
     const struct route *route = &core->route;
-    if (core->sent_count == 0) {
-        return BOOT_NEVER;
+    if (core->sent_count == 0 && !route->pinged) {
+        /* Nothing is awaited; but a session that is renewed rarely must not lose its connection as idle every minute. */
+        bool kept = core->session.state == SESSION_OPEN;
+        return kept ? boot_after(route->said_at, ROUTE_KEEPALIVE_MS) : BOOT_NEVER;
     }
     return boot_after(route->pinged ? route->pinged_at : route->heard_at, heartbeat_ms(core));
 }

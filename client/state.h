@@ -25,6 +25,7 @@ enum {
     ROUTE_HEARTBEAT_MS_MIN = 20,
     ROUTE_HEARTBEAT_MS_MAX = 60000, /* whatever a node says */
     ROUTE_HEARTBEATS_PER_TTL = 12,  /* two silent ones, a sixth of the TTL, give a dead connection up */
+    ROUTE_KEEPALIVE_MS = 20000, /* a third of the default time after which a node closes an idle connection */
 
     CALL_SENT_MAX = 1000,       /* unanswered at a time on one connection */
     CALL_WINDOW_MAX = 900,      /* ids above the floor: room for ordinary requests, */
@@ -107,6 +108,7 @@ struct route {
     bool leads; /* as far as we know */
     uint64_t heartbeat_ms;
     struct boot_time heard_at; /* or when something began to be awaited */
+    struct boot_time said_at;  /* the last sending */
     bool pinged;
     struct boot_time pinged_at;
     /* why there is no connection */

@@ -340,6 +340,31 @@ static void an_answered_ping_keeps_a_long_wait_connected(void **state)
     assert_int_equal(done.count, 0);
 }
 
+/* A node closes a connection on which it has heard nothing for a minute (idle-timeout). */
+static void a_session_that_is_renewed_rarely_keeps_its_connection(void **state)
+{
+    (void)state;
+    world_free(&world);
+    struct lsc_config config = world_config();
+    config.session_ttl_ms = 3600000;
+    world_init(&world, &config);
+    world_open_session(&world);
+    unsigned heard = world.requests_count;
+    for (unsigned seconds = 0; seconds < 600; seconds++) {
+        uint64_t said = world.now.ms - world.requests[heard - 1].at.ms;
+        assert_true(said < 30000);
+        world_pass(&world, 1000);
+        world_expect_none(&world); /* answers the pings */
+        heard = world.requests_count;
+    }
+    assert_in_range(heard, 20, 40); /* and it is no burden */
+    assert_int_equal(world.connection, 1);
+    for (unsigned seconds = 0; seconds < 30 && world.closes == 0; seconds++) {
+        world_pass(&world, 1000); /* nobody answers any more */
+    }
+    assert_int_equal(world.closes, 1);
+}
+
 static void a_stale_query_is_asked_of_any_node(void **state)
 {
     (void)state;
@@ -437,6 +462,7 @@ int main(void)
         RULE(the_event_that_the_leader_moved_is_followed),
         RULE(a_silent_connection_is_given_up_well_before_a_third_of_the_ttl),
         RULE(an_answered_ping_keeps_a_long_wait_connected),
+        RULE(a_session_that_is_renewed_rarely_keeps_its_connection),
         RULE(a_stale_query_is_asked_of_any_node),
         RULE(a_node_that_answers_stale_queries_is_not_left_for_the_leader),
         RULE(stale_queries_without_end_do_not_keep_a_session_from_its_leader),
