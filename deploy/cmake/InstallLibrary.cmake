@@ -8,7 +8,8 @@
 #       lockstep_public_library(PARTS lockstep_client lockstep_protocol HEADER include/lockstep.h NEEDS uv lz4 msgpack)
 #
 # Programs of this repository that use the library as strangers do link liblockstep and include <lockstep.h>.
-# Only what the header marks for export is visible in the shared library.
+# Only what the header marks for export is visible, in the shared library and in the static one: an archive of the parts'
+# objects would give its internal names to the program that links it, which may have functions of the same names.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
@@ -16,6 +17,25 @@ include(GNUInstallDirs)
 # Raised when a program that was linked against the library would no longer run with it.
 set(lockstep_soversion 0)
 set(lockstep_template_directory "${CMAKE_CURRENT_LIST_DIR}")
+
+# One object of all OBJECTS, in which what is hidden to a shared library's users is local. gcc makes real code of it even if
+# the objects were compiled with -flto.
+function(lockstep_hiding_object output objects)
+    if(NOT CMAKE_OBJCOPY)
+        lockstep_refuse("objcopy is missing, which hides the static library's internal names: install binutils.")
+    endif()
+    set(joined "${CMAKE_CURRENT_BINARY_DIR}/joined.o")
+    set(real_code "")
+    if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+        set(real_code -flinker-output=nolto-rel)
+    endif()
+    add_custom_command(OUTPUT "${output}"
+        COMMAND "${CMAKE_C_COMPILER}" -r -nostdlib ${real_code} -o "${joined}" ${objects}
+        COMMAND "${CMAKE_OBJCOPY}" --localize-hidden "${joined}" "${output}"
+        DEPENDS ${objects} BYPRODUCTS "${joined}" COMMENT "Hiding the static library's internal names"
+        COMMAND_EXPAND_LISTS VERBATIM)
+    set_source_files_properties("${output}" PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+endfunction()
 
 function(lockstep_public_library)
     cmake_parse_arguments(PARSE_ARGV 0 ARG "" "HEADER" "PARTS;NEEDS")
@@ -37,7 +57,8 @@ function(lockstep_public_library)
     cmake_path(GET ARG_HEADER PARENT_PATH include)
 
     add_library(liblockstep SHARED ${objects})
-    add_library(liblockstep_static STATIC ${objects})
+    lockstep_hiding_object("${CMAKE_CURRENT_BINARY_DIR}/lockstep.o" "${objects}")
+    add_library(liblockstep_static STATIC "${CMAKE_CURRENT_BINARY_DIR}/lockstep.o")
     foreach(target liblockstep liblockstep_static)
         set_target_properties(${target} PROPERTIES
             OUTPUT_NAME lockstep LINKER_LANGUAGE C
