@@ -39,6 +39,7 @@ void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, u
                            uint64_t received, uint64_t proposed)
 {
     LOCKSTEP_ASSERT(proposed <= received);
+    clock->most_ms = clock->time.ms + clock->step_ms_max;
     if (!clock->running || now.ms <= clock->counted_to.ms) {
         return;
     }
@@ -59,6 +60,18 @@ void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, u
     bool to_limit = clock->time.ms < limit_ms && next_ms > limit_ms && proposed != received;
     clock->time.ms = to_limit ? limit_ms : next_ms;
     clock->stands_before_ms = UINT64_MAX;
+}
+
+void cluster_clock_count_look(struct cluster_clock *clock, struct local_time looked, uint64_t limit_ms)
+{
+    if (!clock->running || looked.ms <= clock->counted_to.ms) {
+        return;
+    }
+    uint64_t end_ms = clock->time.ms + (looked.ms - clock->counted_to.ms);
+    uint64_t most_ms = clock->most_ms < limit_ms ? clock->most_ms : limit_ms - 1;
+    end_ms = end_ms < most_ms ? end_ms : most_ms;
+    clock->time.ms = end_ms > clock->time.ms ? end_ms : clock->time.ms;
+    clock->counted_to = looked;
 }
 
 bool cluster_clock_stands(const struct cluster_clock *clock)

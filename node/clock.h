@@ -11,7 +11,10 @@
  *      among them counts; then it passes, but only just, if others have come meanwhile: the next deadline may lie right
  *      behind. What it stood is not counted, which makes leases longer, never shorter. Nor may it be made up for, not even
  *      once all is proposed: what came meanwhile was proposed with the time at which it stood, and its leases would end by
- *      as much too early. */
+ *      as much too early.
+ *  K4  A request is proposed with a time that counts up to its reading, if that is later than the turn's time (loop.c, T1):
+ *      the client counts its lease from before its sending, and time counted later would come off that. Such time
+ *      reaches no limit; what has no room before it is not counted. */
 #ifndef LOCKSTEP_NODE_CLOCK_H
 #define LOCKSTEP_NODE_CLOCK_H
 
@@ -26,6 +29,7 @@ struct cluster_clock {
     unsigned step_ms_max;
     struct cluster_time time;
     struct local_time counted_to; /* the local time up to which time has been counted */
+    uint64_t most_ms;             /* K2: this turn's end of counting */
     uint64_t stands_before_ms;    /* the limit before which it stands; UINT64_MAX: it does not stand */
     uint64_t waits_for; /* how many requests must have been proposed before it may pass that limit */
 };
@@ -45,6 +49,9 @@ void cluster_clock_stop(struct cluster_clock *clock);
  * @param proposed  and how many of them, oldest first, were proposed or answered. */
 void cluster_clock_advance(struct cluster_clock *clock, struct local_time now, uint64_t limit_ms,
                            uint64_t received, uint64_t proposed);
+
+/* K4: right after that, for the look at the sockets that lasted until `looked`; with the limit as it then is. */
+void cluster_clock_count_look(struct cluster_clock *clock, struct local_time looked, uint64_t limit_ms);
 
 /* It stands before a limit: what has been received is to be proposed without delay. */
 bool cluster_clock_stands(const struct cluster_clock *clock);

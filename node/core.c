@@ -273,8 +273,14 @@ static void propose_all(struct core *core, struct local_time now)
     struct proposer *proposer = &core->proposer;
     core->next_due_ms = fsm_next_due(core->fsm).ms;
     cluster_clock_advance(&core->clock, now, proposer_clock_limit(core), proposer->received, proposer->left);
+    cluster_clock_count_look(&core->clock, core->looked, proposer_clock_limit(core));
     proposer_run(core, now);
     proposer_expire(core, now);
+}
+
+void core_looked(struct core *core, struct local_time looked)
+{
+    core->looked = looked;
 }
 
 void core_turn(struct core *core, struct local_time now)

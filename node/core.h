@@ -104,6 +104,9 @@ void core_bad_frame(struct core *core, struct local_time now, uint64_t connectio
  * read before, also when it is a timer that fired: a turn that comes before the reading could let a lease expire whose
  * renewal has arrived (C4). The core counts time in which no turn was made up to clock_step_ms_max only. */
 void core_turn(struct core *core, struct local_time now);
+/* Before a turn that is told a time from before the last look at the sockets: until when that look lasted. What it found
+ * counts from there (clock.h, K4). */
+void core_looked(struct core *core, struct local_time looked);
 struct local_time core_deadline(const struct core *core);
 /* Before this time, a turn decides nothing for want of input (a lease that was not renewed, a hello that did not come):
  * no need to look once more at the sockets, whatever work there is. */

@@ -27,6 +27,7 @@ struct core {
     struct core_output output;
 
     struct local_time now;     /* the latest that was told */
+    struct local_time looked;  /* until when the sockets were read, if that was told: not before `now` then */
     struct local_time started; /* the first */
     bool time_known;
     bool dirty; /* something came in since the last turn */

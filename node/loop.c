@@ -6,7 +6,8 @@
  *      that was stopped for a while finds a deadline passed and, unread, the renewal or the heartbeat that came in time:
  *      without this it would expire a lease, or stand for election, for its own slowness. So when the turn finds a
  *      deadline due, it takes the time, polls once more without waiting, and then runs with the time taken before.
- *  T2  The time that parts are told never goes back, and is the same for all of one turn. */
+ *  T2  The time that parts are told never goes back, and is the same for all of one turn; only cluster time is also told until
+ *      when the sockets were read (clock.h, K4). */
 #include "node/loop.h"
 
 #include <stdlib.h>
@@ -55,6 +56,8 @@ static void turn(struct loop *loop, struct local_time now)
     connections_expire(parts->connections, now);
     /* Before the core decides: who leads, and what is committed and applied, is news for it. */
     replica_tick(parts->replica, now);
+    /* What was received in the look that T1 asks for came later than `now`. */
+    core_looked(parts->core, (struct local_time){uv_now(loop->uv)});
     /* Everything that was received: admission, reads, proposals, expiry last (C4). */
     core_turn(parts->core, now);
     /* The followers' work on the proposals begins before our own: it has further to go. */

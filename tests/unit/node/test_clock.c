@@ -29,6 +29,10 @@ static void it_never_outruns_real_time_nor_goes_back(void **state)
             rand_r(&seed) % 4 == 0 ? clock.time.ms + (uint64_t)(rand_r(&seed) % 3) : UINT64_MAX;
         uint64_t received = (uint64_t)(rand_r(&seed) % 2);
         cluster_clock_advance(&clock, at(real_us / 1000), limit_ms, received, 0);
+        bool before_limit = clock.time.ms < limit_ms;
+        real_us += (uint64_t)(rand_r(&seed) % 2000);
+        cluster_clock_count_look(&clock, at(real_us / 1000), limit_ms);
+        assert_true(!before_limit || clock.time.ms < limit_ms);
         assert_true(clock.time.ms >= before_ms);
         assert_true((clock.time.ms - 700) * 1000 <= real_us - start_us);
         before_ms = clock.time.ms;
@@ -462,6 +466,55 @@ static void thousands_that_are_due_at_once_go_in_portions(void **state)
     assert_true(entries >= 3 && entries <= 20);
 }
 
+/* A renewal does not go by itself at once, but rides along. */
+static void send_renewal_and_company(struct harness *h, uint64_t connection, uint64_t session)
+{
+    struct proto_request renew = harness_renew(1, session, 5);
+    struct proto_request acquire = harness_acquire(1, session, 6, "k", 0);
+    harness_send(h, connection, &renew);
+    harness_send(h, connection, &acquire);
+}
+
+/* K4. The loop takes the time, is held up for 80 ms, and reads a renewal that was sent at the end of that: its client counts
+ * from there, and so must the cluster. */
+static void a_renewal_counts_from_its_reading_not_from_the_time_of_the_turn(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    (void)drive(h, 400);
+    send_renewal_and_company(h, c, session);
+    core_looked(h->core, at(h->now.ms + 80));
+    harness_turn(h, 0);
+    uint64_t proposed_ms = entry_of(h, 0).time.ms;
+    harness_turn(h, 80);
+    assert_int_equal(h->core->clock.time.ms, proposed_ms);
+    harness_commit(h);
+    (void)drive(h, 990);
+    assert_true(alive(h, session));
+    (void)drive(h, 20);
+    assert_false(alive(h, session));
+}
+
+/* The look reaches no deadline, even if there was one in it. */
+static void a_look_reaches_no_deadline(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    (void)drive(h, 950);
+    send_renewal_and_company(h, c, session);
+    core_looked(h->core, at(h->now.ms + 80));
+    harness_turn(h, 0);
+    assert_int_equal(entry_of(h, 0).count, 2);
+    harness_turn(h, 80);
+    harness_commit(h);
+    (void)harness_expect(h, c, 5, PROTO_STATUS_OK);
+    assert_true(alive(h, session));
+}
+
 static void time_without_a_leader_is_not_counted(void **state)
 {
     struct harness *h = *state;
@@ -504,6 +557,8 @@ int main(void)
         HARNESS_TEST(what_an_old_entry_may_set_is_due),
         HARNESS_TEST(what_was_applied_since_the_last_turn_is_due),
         HARNESS_TEST(thousands_that_are_due_at_once_go_in_portions),
+        HARNESS_TEST(a_renewal_counts_from_its_reading_not_from_the_time_of_the_turn),
+        HARNESS_TEST(a_look_reaches_no_deadline),
         HARNESS_TEST(time_without_a_leader_is_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

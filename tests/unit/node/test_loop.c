@@ -21,6 +21,8 @@ static struct {
     unsigned turns;                  /* of the core */
     unsigned turns_max;              /* then the loop stops */
     struct local_time last;
+    struct local_time looked; /* as the core was told */
+    uint64_t read_ms;         /* when something was read last */
     bool due_seen;     /* a turn at or after core_deadline */
     unsigned received; /* bytes, by then */
     unsigned received_when_due;
@@ -50,10 +52,17 @@ struct local_time core_due(const struct core *core)
     return t.core_deadline;
 }
 
+void core_looked(struct core *core, struct local_time looked)
+{
+    (void)core;
+    t.looked = looked;
+}
+
 void core_turn(struct core *core, struct local_time now)
 {
     (void)core;
     note("core");
+    assert_true(t.looked.ms >= now.ms && t.looked.ms >= t.read_ms);
     t.work = false;
     assert_true(now.ms >= t.last.ms);
     assert_int_equal(loop_now(t.loop).ms, now.ms);
@@ -134,6 +143,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     for (uint64_t now = uv_hrtime(); uv_hrtime() < now + 2000000;) {
         /* reading takes a while: the turn is still to have one time, that from before it (T2) */
     }
+    t.read_ms = uv_hrtime() / 1000000;
 }
 
 static int set_up(void **state)
