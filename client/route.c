@@ -49,7 +49,22 @@ void lsc_route_done(struct lsc_core *core)
     }
 }
 
-/* The address as one of ours, or NULL if it is none or there is no room. */
+/* A place for another address; if there is none, that of the hint which was learned longest ago. Nodes that get new addresses
+ * all the time must not use up the places. */
+static unsigned room_for(struct route *route)
+{
+    if (route->addresses_count < ROUTE_ADDRESSES_MAX) {
+        return route->addresses_count++;
+    }
+    unsigned at = 0;
+    do {
+        at = route->configured_count + route->replaced_count % (ROUTE_ADDRESSES_MAX - route->configured_count);
+        route->replaced_count++;
+    } while (route->addresses[at] == route->target || route->addresses[at] == route->avoid);
+    return at;
+}
+
+/* The address as one of ours, or NULL if it is none. */
 static const char *learn(struct route *route, struct proto_bytes address)
 {
     char text[PROTO_ADDRESS_BYTES_MAX + 1];
@@ -66,10 +81,11 @@ static const char *learn(struct route *route, struct proto_bytes address)
             return route->addresses[i];
         }
     }
-    char *copy = route->addresses_count < ROUTE_ADDRESSES_MAX ? strdup(text) : NULL;
+    char *copy = strdup(text);
     if (copy != NULL) {
-        route->addresses[route->addresses_count] = copy;
-        route->addresses_count++;
+        unsigned at = room_for(route);
+        free(route->addresses[at]);
+        route->addresses[at] = copy;
     }
     return copy;
 }

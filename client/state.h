@@ -37,6 +37,7 @@ enum {
 };
 /* The first id of requests that belong to no session; those in the session stay below. */
 #define CALL_OTHER_IDS (UINT64_C(3) << 62)
+_Static_assert(ROUTE_ADDRESSES_MAX >= LOCKSTEP_ENDPOINTS_MAX + 3, "a place beside the one in use and the one that failed");
 _Static_assert((int)CALL_WINDOW_URGENT < (int)FSM_WINDOW_REPLIES_MAX, "requests that make room always have room");
 
 /* ---- calls ---- */
@@ -94,6 +95,7 @@ struct route {
     char *addresses[ROUTE_ADDRESSES_MAX];
     unsigned addresses_count;
     unsigned configured_count;
+    unsigned replaced_count; /* learned ones that made room for others */
     unsigned next;        /* the address of the next attempt without a hint */
     const char *target;   /* the address of this attempt: one of `addresses` */
     struct boot_time due;   /* in ROUTE_READY at a node that does not lead: how long to wait for it to name one */

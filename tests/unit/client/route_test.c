@@ -1,6 +1,7 @@
 /* Finding the leader and staying with it. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -50,6 +51,36 @@ static void a_hint_in_the_greeting_is_followed_at_once(void **state)
     assert_int_equal(world.now.ms - world.connect_at.ms, 0);
     world_accept(&world, 2, 2, "n9:9");
     (void)world_expect(&world, PROTO_SESSION_OPEN);
+}
+
+/* A client lives for years, and the nodes may get new addresses all the while. */
+static void hints_are_followed_however_many_there_were(void **state)
+{
+    (void)state;
+    static struct world_done done;
+    world_open_session(&world);
+    for (unsigned i = 0; i < 100; i++) {
+        char address[16];
+        (void)snprintf(address, sizeof(address), "m%u:1", i);
+        begin_acquire(&done);
+        world_reply_moved(&world, world_expect(&world, PROTO_LOCK_ACQUIRE), PROTO_STATUS_NOT_LEADER, 100 + i, address);
+        world_await_connect(&world);
+        assert_string_equal(world.address, address);
+        world_accept(&world, 100 + i, 100 + i, address);
+        const struct world_request *open = world_expect(&world, PROTO_SESSION_OPEN);
+        world_reply_session(&world, open, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+        world_reply_status(&world, world_expect(&world, PROTO_LOCK_ACQUIRE), PROTO_STATUS_HELD, world_cluster_ms(&world));
+    }
+    world_cut(&world); /* the endpoints are still known */
+    bool seen[3] = {false};
+    for (unsigned i = 0; i < 40; i++) {
+        world_await_connect(&world);
+        if (world.address[0] == 'n') {
+            seen[world.address[1] - '1'] = true;
+        }
+        world_refuse(&world);
+    }
+    assert_true(seen[0] && seen[1] && seen[2]);
 }
 
 /* In the midst of an election: it gets some time to learn of a leader. */
@@ -445,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(nothing_is_connected_before_something_is_asked),
         RULE(a_hint_in_the_greeting_is_followed_at_once),
+        RULE(hints_are_followed_however_many_there_were),
         RULE(a_node_that_knows_no_leader_is_left_for_the_next_after_a_while),
         RULE(a_node_that_learns_of_a_leader_is_believed_at_once),
         RULE(a_node_that_comes_to_lead_is_asked_where_it_is),
