@@ -89,7 +89,7 @@ static int leave(struct driver *driver)
 {
     driver_poke(driver);
     (void)pthread_mutex_unlock(&driver->mutex);
-    return LOCKSTEP_OK;
+    return result_set(LOCKSTEP_OK, "%s", "");
 }
 
 int operation_acquire(struct operation *operation, const char *key, const struct lockstep_acquire_options *options)

@@ -237,6 +237,20 @@ static void on_fence(void *arg, int result, uint64_t current)
     asked->fence = current;
 }
 
+static void a_call_that_began_leaves_no_sentence(void **state)
+{
+    (void)state;
+    struct lockstep_async *async = create(fake_node_endpoint(node));
+    struct seen acquired = {0};
+    assert_int_equal(lockstep_async_acquire(async, "", NULL, on_acquired, &acquired), LOCKSTEP_INVALID);
+    assert_string_not_equal(lockstep_error_message(), "");
+    assert_int_equal(lockstep_async_acquire(async, "k", NULL, on_acquired, &acquired), LOCKSTEP_OK);
+    assert_string_equal(lockstep_error_message(), "");
+    run_until(&acquired);
+    lockstep_lock_free(acquired.lock);
+    close_and_run(async);
+}
+
 static void a_lock_is_described_as_it_was_granted(void **state)
 {
     (void)state;
@@ -489,6 +503,7 @@ int main(void)
         RULE(one_that_was_never_used_closes),
         RULE(one_that_is_connecting_closes),
         RULE(a_bad_argument_calls_nobody_back),
+        RULE(a_call_that_began_leaves_no_sentence),
         RULE(a_lock_is_described_as_it_was_granted),
         RULE(lists_come_in_pages_in_order),
         RULE(a_session_that_never_was_is_not_found),
