@@ -219,11 +219,13 @@ static void log_was_reset(void *ctx)
 }
 
 /* With a snapshot the log must reach it, with the same term there, without a gap; a log that does
- * not was left by a crash between an installed snapshot and the record that voids the log, and goes. */
-static bool fit_log_to_snapshot(struct replica *replica, struct failure *failure)
+ * not was left by a crash between an installed snapshot and the record that voids the log, and goes (drop_log()).
+ * @param ret_joins  the log is to be kept. */
+static bool fit_log_to_snapshot(const struct replica *replica, bool *ret_joins, struct failure *failure)
 {
     const struct snapshot_info *newest = snapshots_newest(replica->snapshots);
     uint64_t first = log_first_index(replica->log), last = log_last_index(replica->log);
+    *ret_joins = true;
     if (newest == NULL) {
         return first == 1 || fail(failure, "the log begins at entry %" PRIu64 " and there is no snapshot before it: a "
                                            "snapshot file was removed; restore it, or this node's directory",
@@ -238,12 +240,19 @@ static bool fit_log_to_snapshot(struct replica *replica, struct failure *failure
         return fail(failure, "the log begins at entry %" PRIu64 ", the newest valid snapshot ends at %" PRIu64
                              ": entries are missing; restore this node's directory", first, newest->index);
     }
+    *ret_joins = false;
+    return true;
+}
+
+/* Only when nothing is refused any more: it begins a write, after which the log can not just be closed. */
+static void drop_log(struct replica *replica)
+{
+    const struct snapshot_info *newest = snapshots_newest(replica->snapshots);
     replica_log(replica, LOGGER_WARNING,
                 "the log (up to entry %" PRIu64 ") does not join the snapshot at %" PRIu64
                 ": it was left by an interrupted installation and is dropped",
-                last, newest->index);
+                log_last_index(replica->log), newest->index);
     log_reset(replica->log, newest->index, newest->term, log_was_reset, NULL);
-    return true;
 }
 
 static bool feed_machine(void *ctx, const void *data, size_t size)
@@ -456,11 +465,15 @@ void replica_start_if_ready(struct replica *replica)
 
 static bool open_directory(struct replica *replica, const struct replica_config *config, struct failure *failure)
 {
-    bool fresh;
-    return load_metadata(replica, &fresh, failure) && claim(replica, config, fresh, failure) &&
-           open_store(replica, failure) && fit_log_to_snapshot(replica, failure) &&
-           bootstrap(replica, config, failure) && first_entry_fits(replica, failure) &&
-           restore_machine(replica, failure);
+    bool fresh, log_joins;
+    bool fine = load_metadata(replica, &fresh, failure) && claim(replica, config, fresh, failure) &&
+                open_store(replica, failure) && fit_log_to_snapshot(replica, &log_joins, failure) &&
+                bootstrap(replica, config, failure) && first_entry_fits(replica, failure) &&
+                restore_machine(replica, failure);
+    if (fine && !log_joins) {
+        drop_log(replica);
+    }
+    return fine;
 }
 
 static void release_entry(void *owner)

@@ -136,6 +136,55 @@ static void an_installation_survives_crashes_at_any_moment(void **state)
     }
 }
 
+struct copying {
+    struct disk *from, *to;
+};
+
+static void copy_snapshot(void *ctx, const char *entry)
+{
+    static uint8_t bytes[1024 * 1024];
+    const struct copying *copying = ctx;
+    struct disk *from = copying->from, *to = copying->to;
+    struct disk_file *file;
+    char name[128];
+    (void)snprintf(name, sizeof name, "snapshot/%s", entry);
+    assert_int_equal(from->ops->open(from, name, DISK_READ, &file), 0);
+    int64_t size = from->ops->read(from, file, bytes, sizeof bytes, 0);
+    assert_true(size > 0 && (size_t)size < sizeof bytes);
+    from->ops->close(from, file);
+    assert_int_equal(to->ops->open(to, name, DISK_WRITE | DISK_CREATE, &file), 0);
+    assert_int_equal(to->ops->write(to, file, bytes, (size_t)size, 0), 0);
+    assert_int_equal(to->ops->sync(to, file), 0);
+    to->ops->close(to, file);
+    assert_int_equal(to->ops->sync_dir(to, "snapshot"), 0);
+}
+
+/* As when a node ends between the snapshot that a leader of a newer version sent and the record that voids its own log: it says
+ * that it can not read the snapshot, with nothing under way, and goes on where it can. */
+static void a_snapshot_beyond_the_log_that_can_not_be_restored_is_told(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(with_snapshots(seed));
+    cluster_command(cluster, 10);
+    unsigned leader = cluster_sure_leader(cluster), absent = (leader + 1) % 3;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 80; i++) {
+        cluster_command(cluster, 2000);
+    }
+    cluster_run(cluster, 2000);
+    struct copying copying = {simulated_disk_seam(cluster->nodes[leader].disk),
+                              simulated_disk_seam(cluster->nodes[absent].disk)};
+    assert_int_equal(copying.from->ops->list(copying.from, "snapshot", copy_snapshot, &copying), 0);
+    cluster->options.image_bytes++; /* so large a state's image must be */
+    assert_false(cluster_start(cluster, absent));
+    assert_non_null(strstr(cluster->nodes[absent].fatal, "is whole but can not be restored"));
+    cluster->options.image_bytes--;
+    assert_true(cluster_start(cluster, absent));
+    assert_true(cluster->nodes[absent].snapshots_restored > 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
 {
     (void)state;
@@ -371,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_follower_within_the_tail_is_sent_entries),
         cmocka_unit_test(a_snapshot_taken_amid_a_replay_holds_what_was_applied),
         cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
+        cmocka_unit_test(a_snapshot_beyond_the_log_that_can_not_be_restored_is_told),
         cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
         cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
         cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
