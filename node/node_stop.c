@@ -124,6 +124,7 @@ struct local_time node_turn(void *ctx, struct local_time now)
     if (node->phase == NODE_CLOSING && phase_over(node, now, connections_empty(node->connections))) {
         phase_enter(node, NODE_FLUSHING, now, FLUSHING_MS);
         connections_close_all(node->connections, true);
+        replica_quiet(node->replica);
     }
     bool done = connections_empty(node->connections) && replica_idle(node->replica);
     if (node->phase == NODE_FLUSHING && phase_over(node, now, done)) {

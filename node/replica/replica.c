@@ -259,9 +259,17 @@ void replica_pump(struct replica *replica)
 
 /* ---- time ---- */
 
+void replica_quiet(struct replica *replica)
+{
+    replica->quiet = true;
+}
+
 void replica_tick(struct replica *replica, struct local_time now)
 {
     replica_time(replica, now);
+    if (replica->quiet) {
+        return;
+    }
     if (replica->phase == PHASE_FORMING) {
         replica_formation_remind(replica);
         return;
@@ -283,6 +291,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 struct local_time replica_deadline(const struct replica *replica)
 {
+    if (replica->quiet) {
+        return (struct local_time){UINT64_MAX};
+    }
     if (replica->phase == PHASE_FORMING) {
         return (struct local_time){replica->remind_ms};
     }
@@ -336,7 +347,8 @@ bool replica_propose(struct replica *replica, struct local_time now, const struc
 {
     LOCKSTEP_ASSERT(count > 0);
     replica_time(replica, now);
-    if (!replica_leads(replica) || raft_transferee(&replica->raft) != 0 || replica_disk_is_behind(replica)) {
+    if (replica->quiet || !replica_leads(replica) || raft_transferee(&replica->raft) != 0 ||
+        replica_disk_is_behind(replica)) {
         return false;
     }
     prepare_commands(replica, commands, count);
@@ -433,6 +445,9 @@ bool replica_receive(struct replica *replica, struct local_time now, uint64_t pe
     struct replica_peer *peer = replica_peer_find(replica, peer_id);
     if (peer == NULL) {
         return false;
+    }
+    if (replica->quiet) {
+        return true;
     }
     struct wire_frame frame;
     const char *why = wire_decode(data, size, &frame);

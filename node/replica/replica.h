@@ -106,6 +106,9 @@ struct replica *replica_open(const struct replica_config *config, struct disk *d
 /* Free everything. Waits for nothing: when replica_idle() is false, jobs are under way and their `done` must run first. */
 void replica_close(struct replica *replica);
 bool replica_idle(const struct replica *replica);
+/* The process is about to end: take nothing in any more, as if the others' frames were lost, and begin nothing. What was handed
+ * to the disk is finished and acknowledged. Without this a busy leader keeps a follower's disk from ever being idle. */
+void replica_quiet(struct replica *replica);
 
 /* Time passed. Call at or after replica_deadline(), and whenever convenient. */
 void replica_tick(struct replica *replica, struct local_time now);

@@ -184,6 +184,7 @@ struct replica {
     bool raft_made;
     enum replica_phase phase;
     bool stepping, pumping;
+    bool quiet; /* replica_quiet() */
     uint64_t now_ms;
 
     char address[WIRE_ADDRESS_BYTES_MAX + 1]; /* our own, as in the configuration */

@@ -205,6 +205,35 @@ static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
     cluster_free(cluster);
 }
 
+/* ---- the way out ---- */
+
+/* A disk that is always behind, under a leader that always has more, would never be idle: the stop of the process waited in
+ * vain, and blamed the disk. */
+static void a_quiet_replica_comes_to_rest_under_load(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    unsigned leaving = (cluster_sure_leader(cluster) + 1) % 3;
+    struct cluster_node *node = &cluster->nodes[leaving];
+    simulated_disk_latency(node->disk, cluster->now_ms, 20, 30);
+    cluster->load_ms = 1;
+    cluster_run(cluster, 300);
+    replica_quiet(node->replica);
+    cluster_run(cluster, 1000);
+    for (unsigned i = 0; i < 500; i++) {
+        cluster_run(cluster, 1);
+        assert_true(replica_idle(node->replica));
+    }
+    assert_true(cluster_status(cluster, leaving).commit_index <
+                cluster_status(cluster, cluster_sure_leader(cluster)).commit_index);
+    cluster->load_ms = 0;
+    cluster_crash(cluster, leaving);
+    simulated_disk_latency(node->disk, cluster->now_ms, 0, 1);
+    cluster_start_all(cluster);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 /* ---- formation ---- */
 
 static void the_first_start_needs_every_node_and_later_ones_a_majority(void **state)
@@ -422,6 +451,7 @@ int main(void)
         cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
         cmocka_unit_test(a_snapshot_beyond_the_log_that_can_not_be_restored_is_told),
         cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
+        cmocka_unit_test(a_quiet_replica_comes_to_rest_under_load),
         cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
         cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
         cmocka_unit_test(nodes_that_lost_their_directories_do_not_form_a_new_cluster),
