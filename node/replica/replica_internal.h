@@ -53,6 +53,7 @@ enum {
     REPLICA_STREAM_WINDOW_BYTES = 2 * 1024 * 1024,     /* sent and not acknowledged */
     REPLICA_STREAM_IDLE_MS = 20000,
     REPLICA_STREAM_RETRY_MS = 1000,
+    REPLICA_INSTALL_ASK_MS = 3000, /* raft asks again for a snapshot that it believes to be under way */
     REPLICA_ENTRY_BYTES_MAX = LINK_FRAME_BYTES_MAX - 1024,
 };
 

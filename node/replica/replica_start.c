@@ -370,6 +370,9 @@ static void make_raft(struct replica *replica)
     raft_set_election_timeout(raft, config->election_timeout_ms);
     raft_set_heartbeat_timeout(raft, config->heartbeat_ms);
     raft_set_max_inflight_entries(raft, config->entries_in_flight_max);
+    /* Raft does not hear that a stream was refused or broke off, and once we have a newer snapshot it takes no notice of the
+     * follower's rejections either. While a stream is alive its question costs nothing. */
+    raft_set_install_snapshot_timeout(raft, REPLICA_INSTALL_ASK_MS);
     raft_set_pre_vote(raft, true);
 }
 

@@ -136,6 +136,28 @@ static void an_installation_survives_crashes_at_any_moment(void **state)
     }
 }
 
+/* Raft takes no notice of a follower's rejections once the leader has a newer snapshot than the one that it began to send: only a
+ * timeout of its own ends that, and the follower stood still for half a minute, in a cluster without any load. */
+static void a_stream_that_broke_off_is_begun_anew_soon(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 5; i++) {
+        struct cluster *cluster = cluster_started(with_snapshots(seed + i));
+        cluster_command(cluster, 10);
+        unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
+        for (unsigned round = 0; round < 3; round++) {
+            cluster_crash(cluster, absent);
+            for (unsigned j = 0; j < 60; j++) {
+                cluster_command(cluster, 2000);
+            }
+            assert_true(cluster_start(cluster, absent));
+            cluster_run(cluster, simulated_random(&cluster->random, 60));
+        }
+        assert_true(cluster_run_until(cluster, cluster_converged, 8000));
+        cluster_free(cluster);
+    }
+}
+
 struct copying {
     struct disk *from, *to;
 };
@@ -449,6 +471,7 @@ int main(void)
         cmocka_unit_test(a_follower_within_the_tail_is_sent_entries),
         cmocka_unit_test(a_snapshot_taken_amid_a_replay_holds_what_was_applied),
         cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
+        cmocka_unit_test(a_stream_that_broke_off_is_begun_anew_soon),
         cmocka_unit_test(a_snapshot_beyond_the_log_that_can_not_be_restored_is_told),
         cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
         cmocka_unit_test(a_quiet_replica_comes_to_rest_under_load),
