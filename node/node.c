@@ -6,11 +6,9 @@
 #include "node/node.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -126,26 +124,23 @@ static enum node_exit directory_check(struct node *node)
     return NODE_EXIT_OK;
 }
 
-/* Whether another process holds the directory: an exit code of its own, because waiting helps. */
-static bool directory_locked(const char *path)
-{
-    char name[CONFIG_TEXT_BYTES_MAX + 8];
-    (void)snprintf(name, sizeof(name), "%s/lock", path);
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (fd >= 0) {
-        (void)close(fd); /* only looked at */
-    }
-    return locked;
-}
-
 static enum node_exit disk_open(struct node *node)
 {
-    node->disk = disk_real_open(&node->uv, node->config->data_dir.text, node->message, sizeof(node->message));
+    enum disk_refusal refusal = DISK_REFUSAL_UNUSABLE;
+    node->disk = disk_real_open(&node->uv, node->config->data_dir.text, &refusal, node->message,
+                                sizeof(node->message));
     if (node->disk != NULL) {
         return NODE_EXIT_OK;
     }
-    return directory_locked(node->config->data_dir.text) ? NODE_EXIT_LOCKED : NODE_EXIT_DATA_DIR;
+    switch (refusal) {
+    case DISK_REFUSAL_LOCKED:
+        return NODE_EXIT_LOCKED;
+    case DISK_REFUSAL_FOR_NOW:
+        return NODE_EXIT_REPLICA;
+    case DISK_REFUSAL_UNUSABLE:
+    default:
+        return NODE_EXIT_DATA_DIR;
+    }
 }
 
 static enum node_exit clients_open(struct node *node)

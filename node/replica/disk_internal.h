@@ -39,6 +39,9 @@ struct disk_real {
     void *ctx;
 };
 
+/* Whether an errno is about the machine's state and not the data's: see disk_real_failure(). */
+bool disk_error_may_pass(int error);
+
 /* 0 or -errno; on failure nothing is left over but, if *ret_async, the handle: then disk_threads_stop() it. */
 int disk_threads_start(struct disk_threads *threads, uv_loop_t *loop, bool *ret_async);
 void disk_threads_submit(struct disk_threads *threads, unsigned lane, struct disk_job *job);

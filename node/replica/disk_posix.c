@@ -21,8 +21,7 @@ static int directory_of(struct disk *disk)
     return ((struct disk_real *)disk)->directory;
 }
 
-/* Whether it is the machine's state and not the data's: see disk_real_failure(). */
-static bool may_pass(int error)
+bool disk_error_may_pass(int error)
 {
     switch (error) {
     case EIO:
@@ -42,7 +41,7 @@ static int failed(struct disk *disk)
 {
     int error = errno;
     int none = 0;
-    if (may_pass(error)) {
+    if (disk_error_may_pass(error)) {
         (void)atomic_compare_exchange_strong(&((struct disk_real *)disk)->failure, &none,
                                              error); /* the first counts */
     }

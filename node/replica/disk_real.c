@@ -18,13 +18,18 @@
 struct opening {
     struct disk_real *disk;
     const char *path;
+    enum disk_refusal refusal;
     char *message;
     size_t message_size;
 };
 
-static bool __attribute__((format(printf, 2, 3))) fail(struct opening *opening, const char *format, ...)
+static bool __attribute__((format(printf, 3, 4)))
+fail(struct opening *opening, int error, const char *format, ...)
 {
     va_list args;
+    opening->refusal = error == EWOULDBLOCK         ? DISK_REFUSAL_LOCKED
+                       : disk_error_may_pass(error) ? DISK_REFUSAL_FOR_NOW
+                                                    : DISK_REFUSAL_UNUSABLE;
     va_start(args, format);
     (void)vsnprintf(opening->message, opening->message_size, format, args);
     va_end(args);
@@ -35,12 +40,13 @@ static bool open_directory(struct opening *opening)
 {
     const char *path = opening->path;
     if (mkdir(path, 0750) != 0 && errno != EEXIST) {
-        return fail(opening, "cannot create the directory %s: %s%s", path, strerror(errno),
-                    errno == ENOENT ? "; create the one above it first" : "");
+        int error = errno;
+        return fail(opening, error, "cannot create the directory %s: %s%s", path, strerror(error),
+                    error == ENOENT ? "; create the one above it first" : "");
     }
     opening->disk->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (opening->disk->directory < 0) {
-        return fail(opening, "cannot open the directory %s: %s", path, strerror(errno));
+        return fail(opening, errno, "cannot open the directory %s: %s", path, strerror(errno));
     }
     return true;
 }
@@ -51,30 +57,36 @@ static bool fail_locked(struct opening *opening)
     ssize_t size = pread(opening->disk->lock, owner, sizeof owner - 1, 0);
     owner[size > 0 ? size : 0] = 0;
     owner[strcspn(owner, "\n")] = 0;
-    return fail(opening,
+    return fail(opening, EWOULDBLOCK,
                 "%s is in use by process %s: stop that one first, or give this node its own directory",
                 opening->path, owner[0] == 0 ? "(unknown)" : owner);
 }
 
+static bool fail_to_write(struct opening *opening, int error, const char *what)
+{
+    const char *advice =
+        error == ENOSPC || error == EDQUOT ? "free some space" : "it must belong to the user that runs this";
+    return fail(opening, error, "cannot %s %s: %s; %s", what, opening->path, strerror(error), advice);
+}
+
 /* The lock goes with the descriptor: however the process ends, the next one gets it. Writing the number also shows that
- * the directory can be written to. */
+ * the directory can be written to. It goes over the old one, which takes no space: a node starts on a full disk, too. */
 static bool lock_directory(struct opening *opening)
 {
     char owner[32];
     int fd = openat(opening->disk->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     opening->disk->lock = fd;
     if (fd < 0) {
-        return fail(opening, "cannot write to %s: %s; it must belong to the user that runs this",
-                    opening->path, strerror(errno));
+        return fail_to_write(opening, errno, "write to");
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         return errno == EWOULDBLOCK
                    ? fail_locked(opening)
-                   : fail(opening, "cannot lock %s/lock: %s", opening->path, strerror(errno));
+                   : fail(opening, errno, "cannot lock %s/lock: %s", opening->path, strerror(errno));
     }
     int length = snprintf(owner, sizeof owner, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, owner, (size_t)length, 0) != length) {
-        return fail(opening, "cannot write to %s/lock: %s", opening->path, strerror(errno));
+    if (pwrite(fd, owner, (size_t)length, 0) != length || ftruncate(fd, length) != 0) {
+        return fail_to_write(opening, errno, "write to the file lock in");
     }
     return true;
 }
@@ -85,8 +97,7 @@ static bool check_writable(struct opening *opening)
     static const char probe[] = "probe.tmp";
     int fd = openat(opening->disk->directory, probe, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0) {
-        return fail(opening, "cannot create files in %s: %s; it must belong to the user that runs this",
-                    opening->path, strerror(errno));
+        return fail_to_write(opening, errno, "create files in");
     }
     (void)close(fd);                                    /* Nothing was written. */
     (void)unlinkat(opening->disk->directory, probe, 0); /* If it stays, the next start takes it. */
@@ -115,7 +126,8 @@ static void on_stopped(struct disk_threads *threads)
     }
 }
 
-struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, size_t message_size)
+struct disk *disk_real_open(uv_loop_t *loop, const char *path, enum disk_refusal *ret_refusal, char *message,
+                            size_t message_size)
 {
     struct disk_real *disk = calloc(1, sizeof *disk);
     LOCKSTEP_ASSERT(disk != NULL);
@@ -124,6 +136,7 @@ struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, si
     disk->disk.ops = &disk_real_ops;
     disk->directory = disk->lock = -1;
     if (!open_directory(&opening) || !lock_directory(&opening) || !check_writable(&opening)) {
+        *ret_refusal = opening.refusal;
         free_disk(disk);
         return NULL;
     }
@@ -131,7 +144,8 @@ struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, si
     if (rv == 0) {
         return &disk->disk;
     }
-    (void)fail(&opening, "cannot start the disk's threads: %s", strerror(-rv));
+    (void)fail(&opening, -rv, "cannot start the disk's threads: %s", strerror(-rv));
+    *ret_refusal = DISK_REFUSAL_FOR_NOW; /* a limit of threads, of memory or of descriptors */
     if (has_async) {
         disk_threads_stop(&disk->threads, on_stopped);
     } else {

@@ -6,10 +6,19 @@
 
 #include "node/replica/disk.h"
 
+/* Why a directory could not be opened, and so whether waiting helps. */
+enum disk_refusal {
+    DISK_REFUSAL_UNUSABLE, /* not writable, not a directory, … */
+    DISK_REFUSAL_LOCKED,   /* another process has it */
+    DISK_REFUSAL_FOR_NOW,  /* as with disk_real_failure() */
+};
+
 /* Create the directory if it is missing (its parent must exist), take an exclusive lock on it for this process
  * (file "lock", kept until the close), check that it is writable, start the worker threads.
- * @return the disk, or NULL with `message`: locked by process N, not writable, not a directory, … and what to do. */
-struct disk *disk_real_open(uv_loop_t *loop, const char *path, char *message, size_t message_size);
+ * @return the disk, or NULL with `ret_refusal` and `message`: locked by process N, not writable, not a directory, … and what
+ *         to do. */
+struct disk *disk_real_open(uv_loop_t *loop, const char *path, enum disk_refusal *ret_refusal, char *message,
+                            size_t message_size);
 /* What kept a file call from working so far although nothing is wrong with the data: no space, no memory or descriptors, or a
  * device that failed. Started again later, the node may do better. @return an errno, the first; 0: none. Any thread. */
 int disk_real_failure(const struct disk *disk);

@@ -103,6 +103,18 @@ static void a_directory_that_is_not_writable_is_4(void **state)
                 "event=exit code=4 name=DATA_DIR");
 }
 
+/* The unit starts it again, and it comes back when there is space. */
+static void a_full_disk_is_8_at_the_start_too(void **state)
+{
+    char lock[128];
+    (void)state;
+    assert_int_equal(mkdir(data_dir, 0700), 0);
+    (void)snprintf(lock, sizeof(lock), "%s/lock", data_dir);
+    assert_int_equal(symlink("/dev/full", lock), 0);
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 8,
+                "No space left on device; free some space");
+}
+
 static void a_directory_in_use_is_5(void **state)
 {
     char pid[32];
@@ -190,6 +202,7 @@ int main(void)
         TEST(a_port_that_is_taken_is_3),
         TEST(a_directory_that_can_not_be_made_is_4),
         TEST(a_directory_that_is_not_writable_is_4),
+        TEST(a_full_disk_is_8_at_the_start_too),
         TEST(a_directory_in_use_is_5),
         TEST(a_directory_of_another_cluster_or_node_is_6),
         TEST(an_empty_directory_without_peers_is_7),

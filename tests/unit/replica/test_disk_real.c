@@ -46,7 +46,9 @@ static void remove_files(const char *path)
 
 static void open_disk(struct fixture *fixture)
 {
-    fixture->disk = disk_real_open(&fixture->loop, fixture->path, fixture->message, sizeof fixture->message);
+    enum disk_refusal refusal;
+    fixture->disk =
+        disk_real_open(&fixture->loop, fixture->path, &refusal, fixture->message, sizeof fixture->message);
     if (fixture->disk == NULL) {
         fail_msg("%s", fixture->message);
     }
@@ -231,8 +233,10 @@ static void a_directory_in_use_is_refused_with_the_process_named(void **state)
     (void)state;
     struct fixture fixture;
     char message[512] = "", pid[32];
+    enum disk_refusal refusal;
     set_up(&fixture);
-    assert_null(disk_real_open(&fixture.loop, fixture.path, message, sizeof message));
+    assert_null(disk_real_open(&fixture.loop, fixture.path, &refusal, message, sizeof message));
+    assert_int_equal(refusal, DISK_REFUSAL_LOCKED);
     (void)snprintf(pid, sizeof pid, "process %ld:", (long)getpid());
     assert_non_null(strstr(message, pid));
     close_disk(&fixture);
@@ -266,23 +270,43 @@ static void a_bad_directory_is_refused_by_name(void **state)
     (void)state;
     struct fixture fixture;
     char path[300], message[512] = "";
+    enum disk_refusal refusal;
     set_up(&fixture);
     (void)snprintf(path, sizeof path, "%s/no/where", fixture.path);
-    assert_null(disk_real_open(&fixture.loop, path, message, sizeof message));
+    assert_null(disk_real_open(&fixture.loop, path, &refusal, message, sizeof message));
+    assert_int_equal(refusal, DISK_REFUSAL_UNUSABLE);
     assert_non_null(strstr(message, "create the one above it"));
     (void)snprintf(path, sizeof path, "%s/lock", fixture.path);
-    assert_null(disk_real_open(&fixture.loop, path, message, sizeof message));
+    assert_null(disk_real_open(&fixture.loop, path, &refusal, message, sizeof message));
     assert_non_null(strstr(message, "Not a directory"));
     if (geteuid() != 0) {
         (void)snprintf(path, sizeof path, "%s/closed", fixture.path);
         assert_int_equal(mkdir(path, 0500), 0);
-        assert_null(disk_real_open(&fixture.loop, path, message, sizeof message));
+        assert_null(disk_real_open(&fixture.loop, path, &refusal, message, sizeof message));
         assert_non_null(strstr(message, "must belong to"));
     }
     (void)snprintf(path, sizeof path, "%s/new", fixture.path);
-    struct disk *disk = disk_real_open(&fixture.loop, path, message, sizeof message);
+    struct disk *disk = disk_real_open(&fixture.loop, path, &refusal, message, sizeof message);
     assert_non_null(disk);
     disk_real_close(disk, NULL, NULL);
+    tear_down(&fixture);
+}
+
+/* Another try may find space; so it must not look like a directory that can not be used. */
+static void a_full_disk_is_told_from_a_bad_directory(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    char path[300], lock[310], message[512] = "";
+    enum disk_refusal refusal;
+    set_up(&fixture);
+    (void)snprintf(path, sizeof path, "%s/filled", fixture.path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(lock, sizeof lock, "%s/lock", path);
+    assert_int_equal(symlink("/dev/full", lock), 0);
+    assert_null(disk_real_open(&fixture.loop, path, &refusal, message, sizeof message));
+    assert_int_equal(refusal, DISK_REFUSAL_FOR_NOW);
+    assert_non_null(strstr(message, "free some space"));
     tear_down(&fixture);
 }
 
@@ -507,6 +531,7 @@ int main(void)
         cmocka_unit_test(a_directory_in_use_is_refused_with_the_process_named),
         cmocka_unit_test(a_call_that_failed_for_now_is_remembered),
         cmocka_unit_test(a_bad_directory_is_refused_by_name),
+        cmocka_unit_test(a_full_disk_is_told_from_a_bad_directory),
         cmocka_unit_test(a_log_on_files_survives_restarts),
         cmocka_unit_test(metadata_on_files_survives_restarts),
         cmocka_unit_test(a_snapshot_on_files_survives_restarts),
