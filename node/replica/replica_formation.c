@@ -68,7 +68,8 @@ static void end_if_memory_was_lost(struct replica *replica, const struct replica
     }
     replica_fatal_for_good(replica,
                   "node %" PRIu64 " of this running cluster %s: this node's data directory was lost or replaced, and with it "
-                  "the memory of its votes. It must not take part under its old id. Restore the directory that it had; "
+                  "the memory of its votes. It must not take part under its old id. Restore the directory that it had "
+                  "when it last ran, not an older copy; "
                   "or, if this cluster never served, remove the directories of all nodes and start them anew",
                   peer->node_id,
                   peer->knows_us == 0 ? "does not know this node" : "knows another directory under this node's id");

@@ -14,6 +14,11 @@
  * (libraft.so.0; 0.15 had .so.2) keeps an older one from being loaded in its place. */
 _Static_assert(RAFT_VERSION_NUMBER >= 2201 && RAFT_VERSION_NUMBER < 2300, "libraft 0.22.1 or a later 0.22");
 
+/* Never "restore the directory": an older copy of it has forgotten votes, and nothing in it tells. */
+#define WHAT_TO_DO                                                                                                \
+    "; put back what was removed or damaged, if there is a copy of this very state; else see docs/operations.md, " \
+    "\"A node is lost\""
+
 struct failure {
     char *message;
     size_t size;
@@ -228,7 +233,7 @@ static bool fit_log_to_snapshot(const struct replica *replica, bool *ret_joins, 
     *ret_joins = true;
     if (newest == NULL) {
         return first == 1 || fail(failure, "the log begins at entry %" PRIu64 " and there is no snapshot before it: a "
-                                           "snapshot file was removed; restore it, or this node's directory",
+                                           "snapshot file was removed" WHAT_TO_DO,
                                   first);
     }
     uint64_t term = log_term(replica->log, newest->index);
@@ -238,7 +243,7 @@ static bool fit_log_to_snapshot(const struct replica *replica, bool *ret_joins, 
     }
     if (first > newest->index + 1) {
         return fail(failure, "the log begins at entry %" PRIu64 ", the newest valid snapshot ends at %" PRIu64
-                             ": entries are missing; restore this node's directory", first, newest->index);
+                             ": entries are missing" WHAT_TO_DO, first, newest->index);
     }
     *ret_joins = false;
     return true;
@@ -301,7 +306,7 @@ static bool bootstrap(struct replica *replica, const struct replica_config *conf
         return true;
     }
     if (replica->metadata.formed) {
-        return fail(failure, "the log of this node is gone: its directory is damaged; restore it");
+        return fail(failure, "the log of this node is gone: its directory is damaged" WHAT_TO_DO);
     }
     if (!check_bootstrap(config, failure)) {
         return false;
@@ -349,7 +354,7 @@ static bool first_entry_fits(const struct replica *replica, struct failure *fail
     }
     const struct log_entry *first = log_get(replica->log, 1);
     if (first == NULL || first->type != LOG_CHANGE || !wire_configuration_valid(first->data, first->size)) {
-        return fail(failure, "entry 1 of the log is not a configuration: the directory is damaged; restore it");
+        return fail(failure, "entry 1 of the log is not a configuration: the directory is damaged" WHAT_TO_DO);
     }
     return true;
 }

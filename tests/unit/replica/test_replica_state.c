@@ -207,6 +207,33 @@ static void a_snapshot_beyond_the_log_that_can_not_be_restored_is_told(void **st
     cluster_free(cluster);
 }
 
+static void remove_snapshot(void *ctx, const char *entry)
+{
+    struct disk *disk = ctx;
+    char name[128];
+    (void)snprintf(name, sizeof name, "snapshot/%s", entry);
+    assert_int_equal(disk->ops->unlink(disk, name), 0);
+    assert_int_equal(disk->ops->sync_dir(disk, "snapshot"), 0);
+}
+
+/* What it advises must not be to put an older copy of the directory back. */
+static void a_removed_snapshot_is_told_and_what_may_be_put_back(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(with_snapshots(seed));
+    for (unsigned i = 0; i < 100; i++) {
+        cluster_command(cluster, 2000);
+    }
+    cluster_run(cluster, 2000);
+    cluster_crash(cluster, 0);
+    struct disk *disk = simulated_disk_seam(cluster->nodes[0].disk);
+    assert_int_equal(disk->ops->list(disk, "snapshot", remove_snapshot, disk), 0);
+    assert_false(cluster_start(cluster, 0));
+    assert_non_null(strstr(cluster->nodes[0].fatal, "a snapshot file was removed"));
+    assert_non_null(strstr(cluster->nodes[0].fatal, "a copy of this very state"));
+    cluster_free(cluster);
+}
+
 static void a_full_disk_puts_off_our_snapshot_and_nothing_else(void **state)
 {
     (void)state;
@@ -473,6 +500,7 @@ int main(void)
         cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
         cmocka_unit_test(a_stream_that_broke_off_is_begun_anew_soon),
         cmocka_unit_test(a_snapshot_beyond_the_log_that_can_not_be_restored_is_told),
+        cmocka_unit_test(a_removed_snapshot_is_told_and_what_may_be_put_back),
         cmocka_unit_test(a_full_disk_puts_off_our_snapshot_and_nothing_else),
         cmocka_unit_test(a_quiet_replica_comes_to_rest_under_load),
         cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
