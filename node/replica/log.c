@@ -221,7 +221,9 @@ static void free_segments(struct log *log)
     while (log->oldest != NULL) {
         struct log_segment *segment = log->oldest;
         log->oldest = segment->next;
-        log->disk->ops->close(log->disk, segment->file);
+        if (segment->file != NULL) {
+            log->disk->ops->close(log->disk, segment->file);
+        }
         free(segment);
     }
 }

@@ -32,7 +32,7 @@ enum {
 struct log_segment {
     uint64_t number;
     uint64_t size;
-    struct disk_file *file;
+    struct disk_file *file;   /* NULL once it is not the current one: there may be thousands */
     struct log_segment *next; /* the next newer one */
 };
 
@@ -94,6 +94,7 @@ struct log_write {
     struct log *log;
     bool active;
     struct log_segment *segment;
+    struct disk_file *sealed; /* of the segment before, which nobody writes to any more; or NULL */
     uint64_t offset;
     bool has_header;
     struct log_segment_header header;

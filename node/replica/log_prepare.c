@@ -199,7 +199,7 @@ struct removal {
 };
 
 /* One name after the other is durably gone, the oldest first: a loss of power leaves no gap. Readers' jobs are on the same
- * lane and so are through with the files. */
+ * lane and so are through with the files. None is the current one, which alone is kept open. */
 static void removal_work(struct disk_job *job)
 {
     struct removal *removal = (struct removal *)job;
@@ -207,7 +207,6 @@ static void removal_work(struct disk_job *job)
     for (struct log_segment *segment = removal->segments; segment != NULL; segment = segment->next) {
         char name[LOG_NAME_BYTES];
         log_segment_name(segment->number, name);
-        disk->ops->close(disk, segment->file);
         int rv = removal->failure.error != 0 ? 0 : disk->ops->unlink(disk, name);
         if (rv == 0 && removal->failure.error == 0) {
             rv = disk->ops->sync_dir(disk, "log");

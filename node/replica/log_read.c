@@ -55,17 +55,32 @@ static size_t run_length(const struct read *read, size_t from)
     return n - from;
 }
 
-static bool read_run(struct read *read, size_t from, size_t count)
+/* Opened for the read: only the current segment is kept open. The name is there: removals are on this lane, and nobody asks for
+ * what one that waits is to remove. */
+static int64_t read_bytes(struct read *read, const char *name, uint8_t *bytes, size_t size, uint64_t offset)
 {
     struct disk *disk = read->log->disk;
+    struct disk_file *file;
+    int rv = disk->ops->open(disk, name, DISK_READ, &file);
+    if (!log_check(&read->failure, rv, "open", name)) {
+        return rv;
+    }
+    int64_t got = disk->ops->read(disk, file, bytes, size, offset);
+    disk->ops->close(disk, file);
+    (void)log_check(&read->failure, got, "read", name);
+    return got;
+}
+
+static bool read_run(struct read *read, size_t from, size_t count)
+{
     const struct read_item *first = &read->items[from], *last = first + count - 1;
     size_t size = (size_t)(last->offset + log_record_bytes(last->size) - first->offset);
     uint8_t *bytes = malloc(size);
     char name[LOG_NAME_BYTES];
     LOCKSTEP_ASSERT(bytes != NULL);
     log_segment_name(first->segment->number, name);
-    int64_t got = disk->ops->read(disk, first->segment->file, bytes, size, first->offset);
-    bool fine = log_check(&read->failure, got, "read", name);
+    int64_t got = read_bytes(read, name, bytes, size, first->offset);
+    bool fine = got >= 0;
     for (size_t i = from; fine && i < from + count; i++) {
         struct read_item *item = &read->items[i];
         size_t at = item->offset - first->offset;

@@ -299,6 +299,10 @@ static bool take_segments(struct recovery *recovery)
             drop_segment(recovery, segment);
             return ours;
         }
+        if (log->current != NULL) {
+            log->disk->ops->close(log->disk, log->current->file);
+            log->current->file = NULL;
+        }
         log_segment_append(log, segment);
         accept_header(recovery, &header);
         if (!take_records(recovery)) {

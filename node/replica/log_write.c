@@ -57,6 +57,10 @@ static void write_work(struct disk_job *job)
     const struct disk_ops *ops = log->disk->ops;
     char name[LOG_NAME_BYTES];
     log_segment_name(write->segment->number, name);
+    if (write->sealed != NULL) {
+        ops->close(log->disk, write->sealed);
+        write->sealed = NULL;
+    }
     encode(write);
     int rv = ops->write(log->disk, write->segment->file, write->buffer, write->size, write->offset);
     if (!log_check(&write->failure, rv, "write to", name)) {
@@ -224,6 +228,8 @@ void log_write_start(struct log *log)
         if (next == NULL) {
             return;
         }
+        write->sealed = log->current->file;
+        log->current->file = NULL;
         log_segment_append(log, next);
     }
     write->log = log;

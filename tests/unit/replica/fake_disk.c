@@ -38,6 +38,7 @@ static int fake_open(struct disk *seam, const char *name, int flags, struct disk
     const struct name *at = fake_find(&fake->names, name);
     LOCKSTEP_ASSERT(strlen(name) < NAME_BYTES);
     if (is_ghost(fake) && (flags & DISK_CREATE) != 0) {
+        fake->open_files++;
         *ret_file = fake_allocate_bytes(sizeof **ret_file);
         (*ret_file)->inode = fake_inode_new();
         (*ret_file)->inode->refs = 1;
@@ -62,13 +63,16 @@ static int fake_open(struct disk *seam, const char *name, int flags, struct disk
     file->inode = at->inode;
     file->inode->refs++;
     fake_copy_name(file->name, name);
+    fake->open_files++;
     *ret_file = file;
     return 0;
 }
 
 static void fake_close(struct disk *seam, struct disk_file *file)
 {
-    (void)seam;
+    struct fake_disk *fake = (struct fake_disk *)seam;
+    LOCKSTEP_ASSERT(fake->open_files > 0);
+    fake->open_files--;
     fake_inode_unref(file->inode);
     free(file);
 }
@@ -356,6 +360,11 @@ uint64_t fake_disk_used(const struct fake_disk *fake)
         bytes += fake->names.list[i].inode->size;
     }
     return bytes;
+}
+
+unsigned fake_disk_open_files(const struct fake_disk *fake)
+{
+    return fake->open_files;
 }
 
 void fake_disk_end_at(struct fake_disk *fake, unsigned call, enum fake_end end)

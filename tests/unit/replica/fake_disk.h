@@ -30,6 +30,7 @@ bool fake_disk_has_failed(const struct fake_disk *fake);
 /* At most so many bytes in files from now on; UINT64_MAX: no bound. */
 void fake_disk_limit(struct fake_disk *fake, uint64_t bytes);
 uint64_t fake_disk_used(const struct fake_disk *fake);
+unsigned fake_disk_open_files(const struct fake_disk *fake);
 /* POWER: of what was not synced, any part survives. KILL (kill -9): all that was written is there; what was not synced can
  * still be lost by a later loss of power. */
 enum fake_end { FAKE_POWER, FAKE_KILL };

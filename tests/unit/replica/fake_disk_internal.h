@@ -53,6 +53,7 @@ struct fake_disk {
     unsigned changes_count;
     struct disk_job *first[DISK_LANES], *last[DISK_LANES];
     unsigned calls, fail_call, off_call;
+    unsigned open_files;
     int fail_error;
     enum fake_end off_how;
     bool failed, off, killed;

@@ -396,6 +396,40 @@ static void a_write_goes_only_where_zeros_are(void **state)
     log_test_tear_down(&fixture);
 }
 
+static void read_back(void *ctx, struct log_entry **entries, size_t count)
+{
+    size_t *ret_count = ctx;
+    *ret_count = count;
+    for (size_t i = 0; i < count; i++) {
+        log_entry_unref(entries[i]);
+    }
+}
+
+/* The settings allow a log of thousands of segments, and a full disk one of more: the current one, the one that is prepared
+ * and the watermark are all that it keeps open. */
+static void the_number_of_segments_needs_no_descriptors(void **state)
+{
+    (void)state;
+    struct fixture fixture = log_test_make();
+    size_t count = 0;
+    fixture.options.cache_bytes = 1;
+    assert_true(log_test_open(&fixture));
+    for (uint64_t index = 1; index <= 100; index++) {
+        log_test_append_durably(&fixture, index, 1, 1800); /* Two to a segment. */
+        assert_true(fake_disk_open_files(fixture.fake) <= 3);
+    }
+    assert_true(fake_disk_files(fixture.fake, "log") > 50);
+    assert_true(log_test_restart(&fixture, FAKE_POWER));
+    assert_true(fake_disk_open_files(fixture.fake) <= 2);
+    log_release(fixture.log, 100);
+    assert_null(log_get(fixture.log, 1));
+    log_read(fixture.log, 1, 9, 1 << 20, read_back, &count);
+    fake_disk_run_all(fixture.fake);
+    assert_int_equal(count, 9);
+    assert_true(fake_disk_open_files(fixture.fake) <= 3);
+    log_test_tear_down(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +447,7 @@ int main(void)
         cmocka_unit_test(space_that_comes_back_in_time_is_used),
         cmocka_unit_test(the_next_segment_is_there_before_it_is_needed),
         cmocka_unit_test(a_write_goes_only_where_zeros_are),
+        cmocka_unit_test(the_number_of_segments_needs_no_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
