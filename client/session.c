@@ -22,11 +22,14 @@
 #include "protocol/assert.h"
 
 /* Several processes may work on one session without a counter between them (lockstep_client_adopt()). Each begins at a
- * random distance behind the last id that the session has seen, so that two at the same time do not meet. None
+ * random distance behind the last id that the session has seen, so that two at the same time do not meet: with a hundred
+ * requests each they would once in 20 million times, and then one might take the other's answer for its own. None
  * acknowledges for the others: the floor stays far behind, where no answer is wanted any more; some 128 such jumps fit
  * in between, each with a few answers for the session's window to remember. One that stays for more than
  * ADOPT_PATIENCE requests begins to acknowledge, or it would fill the window by itself. */
-enum { ADOPT_SPREAD = 1 << 20, ADOPT_FLOOR_DISTANCE = 1 << 26, ADOPT_PATIENCE = 256 };
+enum { ADOPT_PATIENCE = 256 };
+#define ADOPT_SPREAD (UINT64_C(1) << 32)
+#define ADOPT_FLOOR_DISTANCE (UINT64_C(1) << 38)
 
 void lsc_session_init(struct lsc_core *core)
 {

@@ -550,8 +550,8 @@ static void an_adopted_session_is_looked_up_and_not_renewed_unasked(void **state
     assert_int_equal(extend->request.session_id, 9);
     assert_int_equal(extend->request.secret[0], 1);
     assert_true(extend->request.id > row.last_request_id);
-    assert_true(extend->request.id <= row.last_request_id + 1 + (1 << 20));
-    assert_true(extend->request.ack_floor <= row.last_request_id - (1 << 26));
+    assert_true(extend->request.id <= row.last_request_id + 1 + (UINT64_C(1) << 32));
+    assert_true(extend->request.ack_floor <= row.last_request_id - (UINT64_C(1) << 38));
     world_reply_grant(&world, extend, 40, world_cluster_ms(&world), world_cluster_ms(&world) + 60000);
     assert_int_equal(done.result, LOCKSTEP_OK);
     assert_in_range(remaining(hold), 59900, 60000);
