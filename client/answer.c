@@ -144,6 +144,9 @@ static void on_final(struct lsc_core *core, struct boot_time now, struct lsc_cal
         lsc_session_refused(core, now, outcome.result, outcome.detail);
     }
     lsc_call_end(core, call, &outcome);
+    if (outcome.hold != NULL) {
+        lsc_hold_given(core, outcome.hold); /* not before: who hears that it is lost may free it (K4) */
+    }
     if (closed && !core->closed) {
         lsc_closed(core, outcome.result);
     } else if (opened && !core->closed) {

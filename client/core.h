@@ -9,8 +9,8 @@
  *      for its caller (the core may go on with it in the background).
  *  K2  A request id is never used for two requests. The same request goes out again only with its own id.
  *  K3  The acknowledged floor that goes with a request lies below every id whose answer is still wanted.
- *  K4  `hold_lost` runs once at most for a hold, never after its release was asked for or it was freed, and while the core
- *      is driven by its deadline, not after the hold's certain time has ended.
+ *  K4  `hold_lost` runs once at most for a hold, never before the `done` that gives it nor after its release was asked for or
+ *      it was freed, and while the core is driven by its deadline, not after the hold's certain time has ended.
  *  K5  What was sent in the session and not answered is sent again, in order of id, on every new connection, until it is
  *      answered or the session has ended. Nothing else is ever repeated that could take effect twice. */
 #ifndef LOCKSTEP_CLIENT_CORE_H
@@ -88,7 +88,7 @@ struct lsc_outcome {
     const struct proto_reply *reply; /* the final answer, with its rows; NULL if none came */
     struct lsc_hold *hold;           /* an acquire's, on LOCKSTEP_OK: to be freed with lsc_hold_free() */
 };
-/* Everything in `outcome` lives during the call only, but for the hold. */
+/* Everything in `outcome` lives during the call only, but for the hold, which is not to be freed within the call. */
 typedef void (*lsc_done_cb)(void *user, const struct lsc_outcome *outcome);
 
 /* Each gives the call, or NULL if `done` has run already (nothing left to do, nothing possible, no memory). The fields of

@@ -341,13 +341,17 @@ struct lsc_hold *lsc_grant_received(struct lsc_core *core, const struct lsc_call
     lsc_session_learn(core, reply->body.grant.deadline, reply->time);
     core->session.loss_told = false; /* if the certain time is over already, this grant has not been told */
     struct lsc_hold *hold = hold_create(grant, call->hold_user);
-    if (hold != NULL && grant->state == GRANT_ENDED && call->done != NULL) {
-        hold->told = true; /* what was heard of its end came before the answer to its acquire */
-        core->output.hold_lost(core->output.ctx, hold->user, LOCKSTEP_LOST_ENDED, "");
-    }
     watch_lease(core, grant);
     lsc_grant_unref(core, grant);
     return hold;
+}
+
+void lsc_hold_given(struct lsc_core *core, struct lsc_hold *hold)
+{
+    if (hold->grant->state == GRANT_ENDED) {
+        hold->told = true; /* what was heard of its end came before the answer to its acquire */
+        core->output.hold_lost(core->output.ctx, hold->user, LOCKSTEP_LOST_ENDED, "");
+    }
 }
 
 void lsc_grant_extended(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply)

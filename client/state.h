@@ -326,6 +326,8 @@ struct boot_time lsc_session_deadline(const struct lsc_core *core);
 
 /* lock.c */
 struct lsc_hold *lsc_grant_received(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply);
+/* Its acquire was answered with it: lost at once if the grant has ended already. */
+void lsc_hold_given(struct lsc_core *core, struct lsc_hold *hold);
 void lsc_grant_extended(struct lsc_core *core, const struct lsc_call *call, const struct proto_reply *reply);
 void lsc_grant_sent(struct lsc_core *core, struct lsc_call *call);
 void lsc_grant_forget(struct lsc_core *core, struct lsc_call *call);

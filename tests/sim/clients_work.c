@@ -117,7 +117,6 @@ static void on_acquired(void *user, const struct lsc_outcome *outcome)
         return;
     }
     uint64_t now_us = client->sim->now_us;
-    bool lost = slot->hold.lost; /* it may be lost before its acquire has ended */
     ended(slot, outcome);
     slot->state = SLOT_IDLE;
     slot->next_us = now_us + some_time(slot, client->think_us);
@@ -130,8 +129,7 @@ static void on_acquired(void *user, const struct lsc_outcome *outcome)
                                        .client = client->number,
                                        .token = lsc_hold_token(outcome->hold),
                                        .core = client->core,
-                                       .hold = outcome->hold,
-                                       .lost = lost};
+                                       .hold = outcome->hold};
         promise_hold_begin(client->sim, &slot->hold, client_now(client));
     } else {
         slot->hold = (struct sim_hold){0};

@@ -218,9 +218,14 @@ void promise_hold_lost(struct sim *sim, struct sim_hold *hold, enum lockstep_los
         sim_violation(sim, "lost-callback", "client %u is told of the loss of token %llu, which it %s",
                       hold->client, (ull)hold->token, hold->released ? "has released" : "knows");
     }
+    if (hold->hold == NULL) { /* whoever frees it when it is lost would be handed it afterwards */
+        sim_violation(sim, "lost-callback", "client %u is told of the loss of a lock before it was given it",
+                      hold->client);
+        return;
+    }
     hold->lost = true;
     sim->counts.losses++;
-    uint64_t remaining_ms = hold->hold == NULL ? 0 : lsc_hold_remaining_ms(hold->core, now, hold->hold);
+    uint64_t remaining_ms = lsc_hold_remaining_ms(hold->core, now, hold->hold);
     if (reason == LOCKSTEP_LOST_UNCERTAIN && hold->was_certain && oracle_lies(sim, "lost-callback-late")) {
         remaining_ms = 0;
     }

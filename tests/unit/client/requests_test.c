@@ -143,6 +143,49 @@ static void a_grant_whose_handle_was_given_out_is_looked_after(void **state)
     assert_ptr_equal(world.losses[0].user, &user);
 }
 
+struct order {
+    struct world_done done;
+    unsigned losses_before; /* that were told before the acquire was answered */
+};
+
+static void note_order(void *user, const struct lsc_outcome *outcome)
+{
+    struct order *order = user;
+    order->losses_before = world.losses_count;
+    world_done(&order->done, outcome);
+}
+
+/* The driver hands both on in this order: on_lost may free the lock, which its acquire must not give out afterwards. */
+static void a_lock_that_ended_before_it_was_given_out_is_lost_afterwards(void **state)
+{
+    (void)state;
+    struct order order = {0};
+    (void)world_acquire(&world, "a", 40, NULL);
+    struct proto_lock_acquire body = world_acquire_body("a", 0);
+    body.reentrant = true;
+    (void)lsc_acquire(world.core, world.now, &body, &order, &order, note_order);
+    const struct world_request *join = world_expect(&world, PROTO_LOCK_ACQUIRE);
+    struct proto_event event = {.kind = PROTO_EVENT_GRANT_LOST,
+                                .session_id = 7,
+                                .token = 40,
+                                .key = world_text("a"),
+                                .reason = PROTO_END_FORCED};
+    world_event(&world, &event);
+    assert_int_equal(world.losses_count, 1);
+    struct proto_reply reply = {.kind = PROTO_LOCK_ACQUIRE,
+                                .id = join->request.id,
+                                .time = {world_cluster_ms(&world)},
+                                .body.grant = {.token = 40, .fence = 40, .holds = 2}};
+    reply.body.grant.deadline.ms = world_cluster_ms(&world) + 3000;
+    world_reply(&world, &reply);
+    assert_int_equal(order.done.result, LOCKSTEP_OK);
+    assert_int_equal(order.losses_before, 1);
+    assert_int_equal(world.losses_count, 2);
+    assert_ptr_equal(world.losses[1].user, &order);
+    assert_int_equal(world.losses[1].reason, LOCKSTEP_LOST_ENDED);
+    assert_false(lsc_hold_is_held(world.core, world.now, order.done.hold));
+}
+
 static void the_floor_lies_below_every_unanswered_request(void **state)
 {
     (void)state;
@@ -426,6 +469,7 @@ int main(void)
         RULE(what_was_answered_is_not_sent_again),
         RULE(a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection),
         RULE(a_grant_whose_handle_was_given_out_is_looked_after),
+        RULE(a_lock_that_ended_before_it_was_given_out_is_lost_afterwards),
         RULE(the_floor_lies_below_every_unanswered_request),
         RULE(an_answer_that_never_comes_is_unknown_in_time),
         RULE(a_query_without_an_answer_had_no_effect),
