@@ -387,6 +387,15 @@ static int adopt_lock(struct lockstep_client *client, const struct handle *handl
     return LOCKSTEP_OK;
 }
 
+/* Whoever wanted to hear that the session has ended hears it before the client is gone. */
+static void undo_adoption(struct lockstep_client *client)
+{
+    (void)pthread_mutex_lock(&client->driver->mutex);
+    driver_await(client->driver, &client->driver->session_lost);
+    (void)pthread_mutex_unlock(&client->driver->mutex);
+    lockstep_client_detach(client);
+}
+
 static int adopt(const struct lockstep_options *options, const struct handle *handle, lockstep_lost_cb on_lost,
                  void *on_lost_arg, struct lockstep_client **ret_client, struct lockstep_lock **ret_lock)
 {
@@ -408,7 +417,7 @@ static int adopt(const struct lockstep_options *options, const struct handle *ha
         result = adopt_lock(client, handle, on_lost, on_lost_arg, ret_lock);
     }
     if (result != LOCKSTEP_OK) {
-        lockstep_client_detach(client);
+        undo_adoption(client);
         return result;
     }
     *ret_client = client;

@@ -184,6 +184,28 @@ void driver_unqueue(struct driver *driver, struct driver_event *event)
     }
 }
 
+void driver_await(struct driver *driver, const struct driver_event *event)
+{
+    LOCKSTEP_ASSERT(!driver_on_loop(driver));
+    while (event->queued || driver->running == event) {
+        (void)pthread_cond_wait(&driver->event_done, &driver->mutex);
+    }
+}
+
+static void unqueue_losses(struct driver *driver)
+{
+    struct driver_event *next = NULL;
+    struct driver_event *event = driver->events_first;
+    driver->events_first = driver->events_last = NULL;
+    for (; event != NULL; event = next) {
+        next = event->next;
+        event->queued = false;
+        if (!event->tells_loss) {
+            driver_queue(driver, event);
+        }
+    }
+}
+
 /* Those that were there at the beginning: one whose callback makes the next must not keep the loop from polling. */
 static void run_events(struct driver *driver)
 {
@@ -387,6 +409,7 @@ int driver_create(uv_loop_t *loop, struct client_options *options, struct driver
     driver->loop_thread = pthread_self();
     driver->timer_due = BOOT_NEVER;
     driver->session_lost.run = run_session_lost;
+    driver->session_lost.tells_loss = true;
     proto_buffer_init(&driver->out, OUT_BYTES_MAX);
     driver->options = *options;
     driver->options.config.endpoints = driver->options.endpoints; /* the copies in their new place */
@@ -431,6 +454,7 @@ void driver_close(struct driver *driver, bool keep_session, void (*closed)(void 
 {
     driver->closed = closed;
     driver->closed_ctx = ctx;
+    unqueue_losses(driver);
     lsc_core_close(driver->core, driver_now(driver), keep_session, driver, on_core_closed);
     driver_poke(driver);
 }

@@ -28,6 +28,7 @@ struct driver_event {
     struct driver_event *next;
     void (*run)(struct driver_event *event);
     bool queued;
+    bool tells_loss; /* on_lost or on_session_lost: not run any more once the driver was told to close */
 };
 
 /* An acquire that a cancel switch may end. */
@@ -95,6 +96,8 @@ uint64_t driver_random(void);
 
 /* Put an event into the queue; mutex held. */
 void driver_queue(struct driver *driver, struct driver_event *event);
+/* Wait until it has run, if it is in the queue or running; not on the loop's thread, mutex held. */
+void driver_await(struct driver *driver, const struct driver_event *event);
 /* Take it out again or, if it is running on another thread, wait until it has run; mutex held. */
 void driver_unqueue(struct driver *driver, struct driver_event *event);
 
@@ -102,8 +105,8 @@ void driver_unqueue(struct driver *driver, struct driver_event *event);
 bool driver_watch(struct driver *driver, struct driver_watch *watch, struct lockstep_cancel *cancel);
 void driver_unwatch(struct driver *driver, struct driver_watch *watch);
 
-/* Close the core, then the handles; then `closed` runs, with what became of the session (core.h, lsc_core_close()). Any thread,
- * mutex held. */
+/* Close the core, then the handles; then `closed` runs, with what became of the session (core.h, lsc_core_close()). From here on
+ * no loss is told, even one that is in the queue: what its callback uses may be freed. Any thread, mutex held. */
 void driver_close(struct driver *driver, bool keep_session, void (*closed)(void *ctx, int result), void *ctx);
 
 /* ---- lock.c's side of it: what the public handle is in both flavours ---- */

@@ -32,6 +32,7 @@ struct lockstep_lock *lock_create(struct driver *driver, lockstep_lost_cb on_los
         lock->on_lost = on_lost;
         lock->on_lost_arg = on_lost_arg;
         lock->lost.run = run_lost;
+        lock->lost.tells_loss = true;
         driver_ref(driver);
     }
     return lock;

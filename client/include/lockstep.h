@@ -147,7 +147,7 @@ LOCKSTEP_EXPORT const char *lockstep_lost_reason_text(int reason);
 /**
  * The session has ended: the cluster has said so. Every lock of it was reported lost before. A later acquire opens a new
  * session by itself (not for a client made by lockstep_client_adopt()).
- * Runs like struct lockstep_acquire_options.on_lost.
+ * Runs like struct lockstep_acquire_options.on_lost, and not any more once the client is being ended.
  */
 typedef void (*lockstep_session_lost_cb)(void *arg, enum lockstep_lost_reason reason, const char *detail);
 
@@ -186,8 +186,8 @@ LOCKSTEP_EXPORT int lockstep_client_create(const struct lockstep_options *option
 
 /**
  * End the client: close its session, which frees all of its locks at once, and stop the thread. No other call on the client
- * may be under way. Locks that still exist are not held any more (their on_lost is not called); they stay to be
- * freed with lockstep_lock_free().
+ * may be under way. Locks that still exist are not held any more; they stay to be freed with lockstep_lock_free(). From the
+ * beginning of this call on, neither on_lost nor on_session_lost is called; one that runs already is waited for.
  * Blocks, at most request_timeout_ms or two seconds, whichever is shorter: if the cluster can not be reached by then, the
  * locks end with the session's TTL. A name that is being resolved at that time is waited for, however long the system's
  * resolver takes. Not to be called from a callback.
@@ -638,8 +638,9 @@ LOCKSTEP_EXPORT int lockstep_async_create(struct uv_loop_s *loop, const struct l
 /** End it: close the session (bounded as in lockstep_client_free()), end what is under way with LOCKSTEP_CLOSED, free
  * everything, then call `cb` (may be NULL) as the last thing, with LOCKSTEP_OK if the session and all that it held and waited for
  * is gone, or there was none; with another result (LOCKSTEP_UNKNOWN: no answer in time) if that is not known, and the session
- * lives until its deadline at the latest. Locks that still exist are not held any more and stay to be freed.
- * Nothing else may be called on the object afterwards. */
+ * lives until its deadline at the latest. Locks that still exist are not held any more and stay to be freed. From this call on,
+ * neither on_lost nor on_session_lost is called, whatever was lost before. Nothing else may be called on the object
+ * afterwards. */
 LOCKSTEP_EXPORT void lockstep_async_close(struct lockstep_async *async, lockstep_done_cb cb, void *arg);
 /** As lockstep_async_close(), but the session and its locks live on until their deadline. LOCKSTEP_OK: what was freed or
  * released before was answered. */

@@ -462,6 +462,79 @@ static void one_that_was_made_before_its_loop_ran_may_be_run_by_another_thread(v
     assert_int_equal(acquired.result, LOCKSTEP_OK);
 }
 
+struct closing {
+    struct lockstep_async *async;
+    struct seen closed;
+    int losses;
+    int session_losses;
+};
+
+static void on_lost_close(struct lockstep_lock *lock, void *arg, enum lockstep_lost_reason reason,
+                          int64_t remaining_ms, const char *detail)
+{
+    struct closing *closing = arg;
+    (void)lock;
+    (void)reason;
+    (void)remaining_ms;
+    (void)detail;
+    closing->losses++;
+    if (closing->losses == 1) {
+        lockstep_async_close(closing->async, on_done, &closing->closed);
+    }
+}
+
+static void on_session_lost_count(void *arg, enum lockstep_lost_reason reason, const char *detail)
+{
+    struct closing *closing = arg;
+    (void)reason;
+    (void)detail;
+    closing->session_losses++;
+}
+
+static void kill_session(uint64_t session_id)
+{
+    struct lockstep_options options;
+    struct lockstep_client *administrator = NULL;
+    lockstep_options_init(&options);
+    options.endpoints = fake_node_endpoint(node);
+    assert_int_equal(lockstep_client_create(&options, &administrator), LOCKSTEP_OK);
+    assert_int_equal(lockstep_session_kill(administrator, session_id, "a test"), LOCKSTEP_OK);
+    lockstep_client_free(administrator);
+}
+
+/* Whoever closes may free what the callbacks use. */
+static void nothing_is_lost_any_more_once_it_is_told_to_close(void **state)
+{
+    (void)state;
+    struct closing closing = {0};
+    struct lockstep_options options;
+    struct lockstep_acquire_options how;
+    struct seen acquired[3] = {0};
+    lockstep_options_init(&options);
+    options.endpoints = fake_node_endpoint(node);
+    options.on_session_lost = on_session_lost_count;
+    options.on_session_lost_arg = &closing;
+    assert_int_equal(lockstep_async_create(&loop, &options, &closing.async), LOCKSTEP_OK);
+    lockstep_acquire_options_init(&how);
+    how.on_lost = on_lost_close;
+    how.on_lost_arg = &closing;
+    static const char *const keys[] = {"a", "b", "c"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(lockstep_async_acquire(closing.async, keys[i], &how, on_acquired, &acquired[i]),
+                         LOCKSTEP_OK);
+        run_until(&acquired[i]);
+        assert_int_equal(acquired[i].result, LOCKSTEP_OK);
+    }
+    kill_session(lockstep_async_session_id(closing.async)); /* three losses and the session's, at once */
+    run_until(&closing.closed);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(closing.losses, 1);
+    assert_int_equal(closing.session_losses, 0);
+    for (int i = 0; i < 3; i++) {
+        lockstep_lock_free(acquired[i].lock);
+    }
+}
+
 static void many_share_a_loop(void **state)
 {
     (void)state;
@@ -511,6 +584,7 @@ int main(void)
         RULE(a_question_out_of_bounds_calls_nobody_back),
         RULE(a_fired_cancel_ends_the_wait_from_another_thread),
         RULE(one_that_was_made_before_its_loop_ran_may_be_run_by_another_thread),
+        RULE(nothing_is_lost_any_more_once_it_is_told_to_close),
         RULE(many_share_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -469,6 +469,12 @@ static void a_handle_is_extended_and_released_by_others(void **state)
     assert_int_equal(fake_node_sessions(node), 0);
     assert_int_equal(lockstep_handle_release(&options, handle), LOCKSTEP_SESSION_LOST);
     assert_int_equal(lockstep_handle_extend(&options, handle, 60000, NULL), LOCKSTEP_SESSION_LOST);
+    atomic_int told = 0;
+    options.on_session_lost = on_session_lost;
+    options.on_session_lost_arg = &told;
+    assert_int_equal(lockstep_client_adopt(&options, handle, NULL, NULL, &client, &lock),
+                     LOCKSTEP_SESSION_LOST);
+    assert_int_equal(told, 1); /* before it returned */
 }
 
 /* ---- the cluster ---- */
