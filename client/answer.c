@@ -50,7 +50,7 @@ static void on_not_leading(struct lsc_core *core, struct boot_time now, struct l
 static void on_limit(struct lsc_core *core, struct boot_time now, struct lsc_call *call, const struct proto_reply *reply)
 {
     char buffer[DETAIL_BYTES];
-    call->refusal = LOCKSTEP_LIMIT;
+    lsc_call_limited(core, now, call);
     if (call == core->session.opener && core->session.state == SESSION_OPENING) {
         core->session.failure = LOCKSTEP_LIMIT;
         (void)snprintf(core->session.failure_text, sizeof(core->session.failure_text), "%s",
@@ -238,6 +238,7 @@ static void on_reply(struct lsc_core *core, struct boot_time now, const struct p
     }
     sample(core, call, reply);
     if (reply->status == PROTO_STATUS_QUEUED && reply->kind == PROTO_LOCK_ACQUIRE) {
+        call->limited_since = BOOT_NEVER;
         return; /* it waits; the answer is still to come */
     }
     switch (row->next) {

@@ -142,6 +142,7 @@ struct lsc_call *lsc_call_create(struct lsc_core *core, struct boot_time now, co
     call->begun = now;
     call->begun_after = core->answers_count;
     call->due = boot_after(now, core->config.request_timeout_ms);
+    call->limited_since = BOOT_NEVER;
     return call;
 }
 
@@ -333,7 +334,7 @@ static bool window_admits(const struct lsc_core *core, const struct lsc_call *ca
     return call->request.id != 0 || used < (makes_room(call) ? CALL_WINDOW_URGENT : CALL_WINDOW_MAX);
 }
 
-static bool may_be_sent(struct lsc_core *core, struct lsc_call *call)
+static bool may_be_sent(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
 {
     if (call->waits_for_session || (!core->route.leads && !lsc_call_any_node(call))) {
         return false;
@@ -345,7 +346,7 @@ static bool may_be_sent(struct lsc_core *core, struct lsc_call *call)
         return false;
     }
     if (!window_admits(core, call)) {
-        call->refusal = LOCKSTEP_LIMIT;
+        lsc_call_limited(core, now, call);
         return false;
     }
     return true;
@@ -415,7 +416,7 @@ void lsc_calls_send(struct lsc_core *core, struct boot_time now)
         if (core->sent_count >= CALL_SENT_MAX) {
             break;
         }
-        if (may_be_sent(core, call)) {
+        if (may_be_sent(core, now, call)) {
             send_one(core, now, call);
         }
     }

@@ -10,15 +10,27 @@
 #include "client/state.h"
 #include "protocol/assert.h"
 
-/* When the caller has waited enough. A wait ends too when no leader could be reached for a request's timeout. */
+/* When the caller has waited enough. A wait ends too when no leader could be reached for a request's timeout, or when a limit
+ * has kept it out of the queue for so long; one that may be queued (by an earlier sending) goes on. */
 static struct boot_time due_of(const struct lsc_core *core, const struct lsc_call *call)
 {
     bool waits = call->request.kind == PROTO_LOCK_ACQUIRE && call->done != NULL;
-    if (!waits || core->route.lost_at.ms == UINT64_MAX) {
-        return call->due;
+    struct boot_time due = call->due;
+    if (waits && call->limited_since.ms != UINT64_MAX && call->place != CALL_SENT && !call->ambiguous) {
+        due = boot_earlier(due, boot_after(call->limited_since, core->config.request_timeout_ms));
     }
-    uint64_t since_ms = core->route.lost_at.ms > call->begun.ms ? core->route.lost_at.ms : call->begun.ms;
-    return boot_earlier(call->due, boot_after((struct boot_time){since_ms}, core->config.request_timeout_ms));
+    if (waits && core->route.lost_at.ms != UINT64_MAX) {
+        uint64_t since_ms = core->route.lost_at.ms > call->begun.ms ? core->route.lost_at.ms : call->begun.ms;
+        due = boot_earlier(due, boot_after((struct boot_time){since_ms}, core->config.request_timeout_ms));
+    }
+    return due;
+}
+
+void lsc_call_limited(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
+{
+    call->refusal = LOCKSTEP_LIMIT;
+    call->limited_since = boot_earlier(call->limited_since, now);
+    core->calls_due = boot_earlier(core->calls_due, due_of(core, call));
 }
 
 /* Why a call that was never sent, or always refused, has not succeeded. */

@@ -73,6 +73,7 @@ struct lsc_call {
     struct boot_time sent_at; /* the first sending of this id: t0 of lease.h */
     struct boot_time due;     /* when its caller is told, whatever has come; BOOT_NEVER in the background */
     struct boot_time retry_at; /* in CALL_DELAYED */
+    struct boot_time limited_since; /* a limit keeps it out, of a queue too; BOOT_NEVER: none does */
     struct lsc_grant *grant;   /* of extend, release, set_value; counted */
     void *hold_user;           /* of acquire */
     void *user;
@@ -276,6 +277,8 @@ void lsc_calls_fail_unsent(struct lsc_core *core, int result, const char *detail
 void lsc_calls_fail_session(struct lsc_core *core, int result, const char *detail);
 void lsc_calls_fail_all(struct lsc_core *core, int result);
 uint64_t lsc_calls_floor(const struct lsc_core *core);
+/* A limit of the session's window, a node or the cluster keeps it out for now. */
+void lsc_call_limited(struct lsc_core *core, struct boot_time now, struct lsc_call *call);
 /* An id for a request that belongs to no session. */
 uint64_t lsc_other_id(struct lsc_core *core);
 /* The caller has gone: give back or cancel whatever comes of the acquire. Ends it if nothing can come. */

@@ -305,7 +305,9 @@ struct lockstep_holder {
  *                               request_timeout_ms. It may hold or wait; the library cancels it in the background,
  *                               and gives it back if it was granted, as soon as the cluster is reached again.
  *         LOCKSTEP_UNREACHABLE  it was never sent, or only refused by nodes that do not lead.
- *         LOCKSTEP_INVALID, LOCKSTEP_LIMIT, LOCKSTEP_MODE_CONFLICT, LOCKSTEP_LIMIT_MISMATCH, LOCKSTEP_REFUSED,
+ *         LOCKSTEP_LIMIT        a limit of the session, a node or the cluster has kept it out of the queue for
+ *                               request_timeout_ms, however long wait_ms.
+ *         LOCKSTEP_INVALID, LOCKSTEP_MODE_CONFLICT, LOCKSTEP_LIMIT_MISMATCH, LOCKSTEP_REFUSED,
  *         LOCKSTEP_TOO_MANY_HOLDS, LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY.
  * Blocks for wait_ms + request_timeout_ms at most.
  *

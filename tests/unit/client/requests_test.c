@@ -317,11 +317,10 @@ static void overload_is_waited_out_with_the_same_id(void **state)
     assert_int_equal(done.count, 0);
 }
 
-static void a_limit_that_stays_is_reported(void **state)
+/* For 20 s, or until it is done. */
+static void refuse_by_a_limit(void)
 {
-    (void)state;
-    (void)begin_acquire("k", 0, &done);
-    for (int i = 0; i < 400 && done.count == 0; i++) {
+    for (int i = 0; i < 600 && done.count == 0; i++) {
         const struct world_request *request = world_next(&world);
         if (request != NULL && request->request.kind == PROTO_LOCK_ACQUIRE) {
             struct proto_reply reply = {.kind = PROTO_LOCK_ACQUIRE,
@@ -335,7 +334,36 @@ static void a_limit_that_stays_is_reported(void **state)
             world_pass(&world, 50);
         }
     }
+}
+
+static void a_limit_that_stays_is_reported(void **state)
+{
+    (void)state;
+    (void)begin_acquire("k", 0, &done);
+    refuse_by_a_limit();
     assert_int_equal(done.result, LOCKSTEP_LIMIT);
+}
+
+static void a_limit_that_stays_ends_a_wait_that_has_not_begun(void **state)
+{
+    (void)state;
+    uint64_t begun_ms = world.now.ms;
+    (void)begin_acquire("k", PROTO_WAIT_FOREVER, &done);
+    refuse_by_a_limit();
+    assert_int_equal(done.result, LOCKSTEP_LIMIT);
+    assert_in_range(done.at.ms - begun_ms, 10000, 10200);
+}
+
+static void a_limit_does_not_end_a_wait_that_may_be_in_the_queue(void **state)
+{
+    (void)state;
+    (void)begin_acquire("k", PROTO_WAIT_FOREVER, &done);
+    world_reply_status(&world, world_expect(&world, PROTO_LOCK_ACQUIRE), PROTO_STATUS_QUEUED,
+                       world_cluster_ms(&world));
+    world_cut(&world);
+    reconnect();
+    refuse_by_a_limit();
+    assert_int_equal(done.count, 0);
 }
 
 static void held_and_timed_out_are_final(void **state)
@@ -451,12 +479,18 @@ static void a_full_window_is_a_limit_and_leaves_room_for_renewals_and_releases(v
         world_reply_status(&world, acquire, PROTO_STATUS_HELD, world_cluster_ms(&world));
     }
     assert_true(granted > 500);
+    static struct world_done waiting;
+    waiting = (struct world_done){.world = &world};
+    (void)begin_acquire("waiting", PROTO_WAIT_FOREVER, &waiting);
+    world_expect_none(&world);
     (void)lsc_release(world.core, world.now, hold, &other_done, world_done);
     const struct world_request *release = world_expect(&world, PROTO_LOCK_RELEASE);
     world_reply_ok(&world, release, world_cluster_ms(&world));
     assert_int_equal(other_done.result, LOCKSTEP_OK);
     renew_whenever_asked(11000); /* by session.open, which takes no room; the session lives on */
     assert_int_equal(last.result, LOCKSTEP_LIMIT);
+    assert_int_equal(waiting.result, LOCKSTEP_LIMIT);
+    assert_int_equal(done.count, 0); /* it is in the queue */
     assert_int_equal(lsc_session_id(world.core), 7);
 }
 
@@ -479,6 +513,8 @@ int main(void)
         RULE(an_acquire_that_was_never_sent_is_cancelled_without_a_word),
         RULE(overload_is_waited_out_with_the_same_id),
         RULE(a_limit_that_stays_is_reported),
+        RULE(a_limit_that_stays_ends_a_wait_that_has_not_begun),
+        RULE(a_limit_does_not_end_a_wait_that_may_be_in_the_queue),
         RULE(held_and_timed_out_are_final),
         RULE(taking_every_holder_away_is_not_repeated),
         RULE(what_an_administrator_has_given_up_is_not_asked_again),
