@@ -1,8 +1,11 @@
 /* See survey.h. Each node is asked by a probe: a driver of its own with a core that stays with one address, on the same
- * loop. The first probes go to the endpoints; the members that the answers name and that nobody has asked yet come next.
+ * loop. The first probes go to the endpoints; each answer may name members that nobody has asked yet: they are asked at once, so
+ * that an endpoint which is silent does not use up the time for them.
  *
- *   S1  One cluster is shown: that of the first endpoint in the client's list that answers. A node that answers for another is
- *       shown as one that did not, and the members that it named are forgotten.
+ *   S1  One cluster is shown: that of the first endpoint in the client's list that answers. An endpoint that answers for another
+ *       is shown as one that did not answer, and the members that it named are not shown, although some may have been asked.
+ *   S2  Who has not answered by the client's request timeout is not waited for, nor is the end of a probe's driver: that may
+ *       wait for a name to be resolved.
  *
  * Everything here runs on the loop's thread, so that no lock is needed; a probe's answer comes within a turn of the probe's
  * driver, where it only copies and closes the probe. */
@@ -16,7 +19,10 @@
 #include "client/views.h"
 
 /* Until it is known which cluster is shown, each endpoint may name members of another. */
-enum { PROBES_MAX = 32, MEMBERS_HEARD_MAX = LOCKSTEP_ENDPOINTS_MAX * PROTO_MEMBERS_MAX };
+enum {
+    MEMBERS_HEARD_MAX = LOCKSTEP_ENDPOINTS_MAX * PROTO_MEMBERS_MAX,
+    PROBES_MAX = LOCKSTEP_ENDPOINTS_MAX + MEMBERS_HEARD_MAX
+};
 
 struct survey;
 
@@ -24,6 +30,7 @@ struct probe {
     struct survey *survey;
     struct driver *driver;
     struct boot_time begun;
+    uint64_t named_by; /* the cluster that it was asked as a member of; 0: it is an endpoint of the list */
     struct driver_event end; /* closes it: the core can not be closed from within its answer */
     struct lockstep_node_status node;
 };
@@ -39,7 +46,10 @@ struct member {
 struct survey {
     struct driver_event begin;
     struct operation *operation;
-    unsigned under_way;
+    struct boot_time due; /* S2 */
+    unsigned awaited;     /* answers that have not come */
+    unsigned open;        /* probes whose driver is not closed */
+    bool ended;           /* the operation has its answer, and may be gone */
     unsigned count;
     struct probe probes[PROBES_MAX];
     struct member members[MEMBERS_HEARD_MAX];
@@ -99,13 +109,20 @@ static void reject(const struct survey *survey, struct lockstep_node_status *nod
     *node = rejected;
 }
 
+/* S1, by the answers there are. Endpoints are asked first, and members only after one of them has answered: so it is one. */
+static uint64_t first_cluster(const struct survey *survey)
+{
+    uint64_t cluster_id = 0;
+    for (unsigned i = 0; i < survey->count && cluster_id == 0; i++) {
+        cluster_id = survey->probes[i].node.cluster_id; /* 0 of one that has not answered */
+    }
+    return cluster_id;
+}
+
 /* S1, when all that were asked have answered or not. */
 static void keep_one_cluster(struct survey *survey)
 {
-    for (unsigned i = 0; i < survey->count && survey->cluster_id == 0; i++) {
-        const struct lockstep_node_status *node = &survey->probes[i].node;
-        survey->cluster_id = node->result == LOCKSTEP_OK ? node->cluster_id : 0;
-    }
+    survey->cluster_id = first_cluster(survey);
     for (unsigned i = 0; i < survey->count; i++) {
         struct lockstep_node_status *node = &survey->probes[i].node;
         if (node->result == LOCKSTEP_OK && node->cluster_id != survey->cluster_id) {
@@ -121,60 +138,90 @@ static void keep_one_cluster(struct survey *survey)
     survey->members_count = kept;
 }
 
-static bool is_asked(const struct survey *survey, const char *address)
+static struct probe *find_asked(struct survey *survey, const char *address)
 {
     for (unsigned i = 0; i < survey->count; i++) {
         if (strcmp(survey->probes[i].node.address, address) == 0) {
-            return true;
+            return &survey->probes[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-static bool has_answered(const struct survey *survey, uint64_t node_id)
+static bool has_answered(const struct survey *survey, const struct member *member)
 {
     for (unsigned i = 0; i < survey->count; i++) {
-        if (survey->probes[i].node.result == LOCKSTEP_OK && survey->probes[i].node.node_id == node_id) {
+        const struct lockstep_node_status *node = &survey->probes[i].node;
+        if (node->result == LOCKSTEP_OK && node->node_id == member->node_id &&
+            node->cluster_id == member->cluster_id) {
             return true;
         }
     }
     return false;
 }
 
-static void probe_begin(struct survey *survey, const char *address);
+static void probe_begin(struct survey *survey, const char *address, uint64_t named_by);
+
+/* Whom do the nodes of the cluster name that is still missing? */
+static void ask_members(struct survey *survey)
+{
+    uint64_t cluster_id = first_cluster(survey);
+    for (unsigned i = 0; i < survey->members_count; i++) {
+        const struct member *member = &survey->members[i];
+        if (member->cluster_id != cluster_id || has_answered(survey, member)) {
+            continue;
+        }
+        struct probe *asked = find_asked(survey, member->client_address);
+        if (asked == NULL) {
+            probe_begin(survey, member->client_address, cluster_id);
+        } else if (asked->named_by != 0) {
+            asked->named_by = cluster_id;
+        }
+    }
+}
+
+static void free_if_done(struct survey *survey)
+{
+    if (survey->ended && survey->open == 0) {
+        free(survey);
+    }
+}
 
 static void on_probe_closed(void *ctx, int result)
 {
     (void)result; /* a probe has no session */
     struct survey *survey = ((struct probe *)ctx)->survey;
-    survey->under_way--;
-    if (survey->under_way > 0) {
-        return;
-    }
-    keep_one_cluster(survey);
-    /* Whom do they name that is still missing? */
-    for (unsigned i = 0; i < survey->members_count; i++) {
-        const struct member *member = &survey->members[i];
-        if (!has_answered(survey, member->node_id) && !is_asked(survey, member->client_address)) {
-            probe_begin(survey, member->client_address);
-        }
-    }
-    if (survey->under_way == 0) {
-        survey_end(survey);
-    }
+    survey->open--;
+    free_if_done(survey);
 }
 
 static void run_end(struct driver_event *event)
 {
     struct probe *probe = (void *)((char *)event - offsetof(struct probe, end));
+    struct survey *survey = probe->survey;
     (void)pthread_mutex_lock(&probe->driver->mutex);
     driver_close(probe->driver, true, on_probe_closed, probe);
     (void)pthread_mutex_unlock(&probe->driver->mutex);
+    survey->awaited--;
+    ask_members(survey);
+    if (survey->awaited == 0) {
+        survey_end(survey);
+    }
 }
 
-static int probe_options(const struct client_options *from, const char *address, struct client_options *ret)
+/* What is left of the whole survey's time. */
+static uint64_t time_left_ms(const struct survey *survey)
 {
-    *ret = *from;
+    struct driver *driver = survey->operation->driver;
+    (void)pthread_mutex_lock(&driver->mutex);
+    uint64_t left_ms = boot_until(driver_now(driver), survey->due);
+    (void)pthread_mutex_unlock(&driver->mutex);
+    return left_ms > 0 ? left_ms : 1;
+}
+
+static int probe_options(const struct survey *survey, const char *address, struct client_options *ret)
+{
+    *ret = survey->operation->driver->options;
     ret->text = strdup(address);
     if (ret->text == NULL) {
         return LOCKSTEP_NO_MEMORY;
@@ -184,13 +231,13 @@ static int probe_options(const struct client_options *from, const char *address,
     ret->config.pinned = true;
     ret->config.adopt_session_id = 0;
     ret->on_session_lost = NULL;
-    if (ret->config.request_timeout_ms > ret->config.connect_timeout_ms) {
-        ret->config.request_timeout_ms = ret->config.connect_timeout_ms;
-    }
+    uint64_t left_ms = time_left_ms(survey);
+    ret->config.request_timeout_ms =
+        ret->config.connect_timeout_ms < left_ms ? ret->config.connect_timeout_ms : left_ms;
     return LOCKSTEP_OK;
 }
 
-static void probe_begin(struct survey *survey, const char *address)
+static void probe_begin(struct survey *survey, const char *address, uint64_t named_by)
 {
     if (survey->count == PROBES_MAX) {
         return;
@@ -199,18 +246,19 @@ static void probe_begin(struct survey *survey, const char *address)
     struct client_options options;
     (void)snprintf(probe->node.address, sizeof(probe->node.address), "%s", address);
     probe->survey = survey;
+    probe->named_by = named_by;
     probe->end.run = run_end;
-    struct driver *parent = survey->operation->driver;
-    int result = address_valid(address) ? probe_options(&parent->options, address, &options) : LOCKSTEP_INVALID;
+    int result = address_valid(address) ? probe_options(survey, address, &options) : LOCKSTEP_INVALID;
     if (result == LOCKSTEP_OK) {
-        result = driver_create(parent->loop, &options, &probe->driver);
+        result = driver_create(survey->operation->driver->loop, &options, &probe->driver);
     }
     if (result != LOCKSTEP_OK) {
         probe->node.result = result;
         (void)snprintf(probe->node.error, sizeof(probe->node.error), "%s", lockstep_result_text(result));
         return;
     }
-    survey->under_way++;
+    survey->awaited++;
+    survey->open++;
     struct proto_request request = {.kind = PROTO_CLUSTER_STATUS};
     (void)pthread_mutex_lock(&probe->driver->mutex);
     probe->begun = driver_now(probe->driver);
@@ -242,6 +290,10 @@ static void describe(const struct survey *survey, struct lockstep_node_status *n
 static bool is_shown(const struct survey *survey, unsigned at)
 {
     const struct lockstep_node_status *node = &survey->probes[at].node;
+    uint64_t named_by = survey->probes[at].named_by;
+    if (named_by != 0 && named_by != survey->cluster_id) {
+        return false;
+    }
     if (node->node_id == 0) {
         return survey->members_count == 0 || node->result == LOCKSTEP_WRONG_CLUSTER;
     }
@@ -316,6 +368,7 @@ static void survey_end(struct survey *survey)
 {
     struct operation *operation = survey->operation;
     struct driver *driver = operation->driver;
+    keep_one_cluster(survey);
     struct lockstep_cluster_status *status = survey_result(survey);
     int result = result_of(survey, status);
     (void)pthread_mutex_lock(&driver->mutex);
@@ -330,7 +383,8 @@ static void survey_end(struct survey *survey)
     operation->done = true;
     operation->ended(operation);
     (void)pthread_mutex_unlock(&driver->mutex);
-    free(survey);
+    survey->ended = true;
+    free_if_done(survey);
 }
 
 static void run_begin(struct driver_event *event)
@@ -338,11 +392,11 @@ static void run_begin(struct driver_event *event)
     struct survey *survey = (void *)((char *)event - offsetof(struct survey, begin));
     const struct client_options *options = &survey->operation->driver->options;
     for (unsigned i = 0; i < options->config.endpoints_count; i++) {
-        if (!is_asked(survey, options->endpoints[i])) {
-            probe_begin(survey, options->endpoints[i]);
+        if (find_asked(survey, options->endpoints[i]) == NULL) {
+            probe_begin(survey, options->endpoints[i], 0);
         }
     }
-    if (survey->under_way == 0) {
+    if (survey->awaited == 0) {
         survey_end(survey);
     }
 }
@@ -357,6 +411,7 @@ int survey_begin(struct operation *operation)
     survey->operation = operation;
     survey->begin.run = run_begin;
     (void)pthread_mutex_lock(&driver->mutex);
+    survey->due = boot_after(driver_now(driver), driver->options.config.request_timeout_ms);
     driver_queue(driver, &survey->begin);
     driver_poke(driver);
     (void)pthread_mutex_unlock(&driver->mutex);

@@ -603,7 +603,8 @@ struct lockstep_cluster_status {
  * of its own. Needs no leader. The first endpoint of the list that answers decides which cluster is shown; a node of another
  * appears with LOCKSTEP_WRONG_CLUSTER.
  * @return LOCKSTEP_OK if at least one answered; else LOCKSTEP_UNREACHABLE or LOCKSTEP_WRONG_CLUSTER. Blocks, for
- *         request_timeout_ms at most; a node that does not answer within connect_timeout_ms counts as not reachable.
+ *         request_timeout_ms at most; a node that does not answer within connect_timeout_ms, or by then, counts as not
+ *         reachable.
  */
 LOCKSTEP_EXPORT int lockstep_cluster_status(struct lockstep_client *client, struct lockstep_cluster_status **ret_status);
 LOCKSTEP_EXPORT void lockstep_cluster_status_free(struct lockstep_cluster_status *status);

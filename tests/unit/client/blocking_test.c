@@ -477,59 +477,6 @@ static void a_handle_is_extended_and_released_by_others(void **state)
     assert_int_equal(told, 1); /* before it returned */
 }
 
-/* ---- the cluster ---- */
-
-static void the_status_of_the_cluster_shows_who_answers_and_who_does_not(void **state)
-{
-    (void)state;
-    char endpoints[256];
-    struct lockstep_options options;
-    struct lockstep_client *client = NULL;
-    (void)snprintf(endpoints, sizeof(endpoints), "%s,127.0.0.1:1", fake_node_endpoint(node));
-    lockstep_options_init(&options);
-    options.endpoints = endpoints;
-    options.connect_timeout_ms = 500;
-    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
-    struct lockstep_cluster_status *status = NULL;
-    assert_int_equal(lockstep_cluster_status(client, &status), LOCKSTEP_OK);
-    assert_int_equal(status->nodes_count, 2);
-    assert_int_equal(status->answered_count, 1);
-    assert_int_equal(status->leader_id, 1);
-    assert_true(status->nodes[0].is_leader);
-    assert_int_equal(status->nodes[0].term, 3);
-    assert_int_not_equal(status->nodes[1].result, LOCKSTEP_OK);
-    assert_string_not_equal(status->nodes[1].error, "");
-    lockstep_cluster_status_free(status);
-    lockstep_client_free(client);
-}
-
-static void the_status_of_the_cluster_is_that_of_one(void **state)
-{
-    (void)state;
-    struct fake_node *other = fake_node_start();
-    char endpoints[256];
-    struct lockstep_options options;
-    struct lockstep_client *client = NULL;
-    struct lockstep_cluster_status *status = NULL;
-    fake_node_set_cluster(other, 7);
-    (void)snprintf(endpoints, sizeof(endpoints), "%s,%s", fake_node_endpoint(other), fake_node_endpoint(node));
-    lockstep_options_init(&options);
-    options.endpoints = endpoints;
-    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
-    assert_int_equal(lockstep_cluster_status(client, &status), LOCKSTEP_OK);
-    assert_true(status->cluster_id == 7); /* whichever answered sooner */
-    assert_int_equal(status->nodes_count, 2);
-    assert_int_equal(status->answered_count, 1);
-    assert_string_equal(status->nodes[0].address, fake_node_endpoint(other));
-    assert_int_equal(status->nodes[1].result, LOCKSTEP_WRONG_CLUSTER);
-    assert_string_equal(status->nodes[1].address, fake_node_endpoint(node));
-    assert_string_equal(status->nodes[1].error,
-                        "a node of cluster 99, while the first endpoint that answered is of cluster 7");
-    lockstep_cluster_status_free(status);
-    lockstep_client_free(client);
-    fake_node_stop(other);
-}
-
 #define RULE(name) cmocka_unit_test_setup_teardown(name, start_node, stop_node)
 
 int main(void)
@@ -548,8 +495,6 @@ int main(void)
         RULE(a_node_is_found_by_its_name),
         RULE(a_killed_session_is_told_once),
         RULE(a_handle_is_extended_and_released_by_others),
-        RULE(the_status_of_the_cluster_shows_who_answers_and_who_does_not),
-        RULE(the_status_of_the_cluster_is_that_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,9 @@ struct fake_node {
     bool stops;
     bool silent;
     uint64_t cluster_id;
+    uint64_t node_id;
+    struct proto_member member; /* node_id 0: it names none */
+    uint64_t surveys;
     int listener;
     int wake[2];
     char endpoint[64];
@@ -145,14 +148,17 @@ static void apply(struct fake_node *node, struct peer *peer, const struct proto_
 
 /* ---- requests ---- */
 
-static void answer_locally(const struct fake_node *node, struct peer *peer, const struct proto_request *request)
+static void answer_locally(struct fake_node *node, struct peer *peer, const struct proto_request *request)
 {
     struct proto_reply reply = {.kind = request->kind, .id = request->id};
     if (request->kind == PROTO_CLUSTER_STATUS) {
         reply.body.cluster.cluster_id = node->cluster_id;
-        reply.body.cluster.node_id = 1;
+        reply.body.cluster.node_id = node->node_id;
         reply.body.cluster.leader_id = 1;
         reply.body.cluster.term = 3;
+        reply.body.cluster.members = &node->member;
+        reply.body.cluster.members_count = node->member.node_id != 0;
+        node->surveys++;
     }
     send_reply(peer, &reply);
 }
@@ -184,7 +190,7 @@ static void greet(const struct fake_node *node, struct peer *peer, struct proto_
     struct proto_hello_reply hello = {.status = PROTO_STATUS_OK,
                                       .version = 1,
                                       .cluster_id = node->cluster_id,
-                                      .node_id = 1,
+                                      .node_id = node->node_id,
                                       .leader_id = 1,
                                       .heartbeat_ms = 500};
     if (request.cluster_id != 0 && request.cluster_id != node->cluster_id) {
@@ -314,6 +320,7 @@ struct fake_node *fake_node_start(void)
     node->fsm = fsm_create();
     node->started_ms = clock_ms() - 1000;
     node->cluster_id = 99;
+    node->node_id = 1;
     fsm_effects_init(&node->effects);
     proto_buffer_init(&node->entry, FSM_ENTRY_BYTES_MAX);
     for (int i = 0; i < PEERS_MAX; i++) {
@@ -353,6 +360,32 @@ void fake_node_set_cluster(struct fake_node *node, uint64_t cluster_id)
     (void)pthread_mutex_lock(&node->mutex);
     node->cluster_id = cluster_id;
     (void)pthread_mutex_unlock(&node->mutex);
+}
+
+void fake_node_set_id(struct fake_node *node, uint64_t node_id)
+{
+    (void)pthread_mutex_lock(&node->mutex);
+    node->node_id = node_id;
+    (void)pthread_mutex_unlock(&node->mutex);
+}
+
+void fake_node_set_member(struct fake_node *node, uint64_t node_id, const char *client_address)
+{
+    (void)pthread_mutex_lock(&node->mutex);
+    node->member = (struct proto_member){
+        .node_id = node_id,
+        .client_address = {(const uint8_t *)client_address, (uint32_t)strlen(client_address)},
+        .voter = true,
+    };
+    (void)pthread_mutex_unlock(&node->mutex);
+}
+
+uint64_t fake_node_surveys(struct fake_node *node)
+{
+    (void)pthread_mutex_lock(&node->mutex);
+    uint64_t surveys = node->surveys;
+    (void)pthread_mutex_unlock(&node->mutex);
+    return surveys;
 }
 
 void fake_node_set_silent(struct fake_node *node, bool silent)

@@ -16,6 +16,12 @@ void fake_node_stop(struct fake_node *node);
 
 /* From now on it says that it is of this cluster; before it is 99. */
 void fake_node_set_cluster(struct fake_node *node, uint64_t cluster_id);
+/* From now on it says that it is this node; before it is 1. */
+void fake_node_set_id(struct fake_node *node, uint64_t node_id);
+/* From now on it names this member of its cluster, and no other; the text must last. */
+void fake_node_set_member(struct fake_node *node, uint64_t node_id, const char *client_address);
+/* How often it was asked for its status. */
+uint64_t fake_node_surveys(struct fake_node *node);
 /* From now on it reads nothing and answers nothing; connections stay. */
 void fake_node_set_silent(struct fake_node *node, bool silent);
 /* Close every connection; new ones are accepted. */
