@@ -368,15 +368,17 @@ static int open_handles(struct driver *driver)
     if (driver->timer_fd < 0) {
         return result_set(LOCKSTEP_SYSTEM, "timerfd_create: %s", strerror(errno));
     }
-    int error = uv_async_init(driver->loop, &driver->wake, on_wake);
+    /* First, because it may fail (the user's epoll watches are limited) and then leaves nothing on the loop: a handle could only be
+     * closed by running the loop, which may be the caller's. */
+    int error = uv_poll_init(driver->loop, &driver->timer, driver->timer_fd);
     if (error < 0) {
         (void)close(driver->timer_fd);
-        return result_set(LOCKSTEP_SYSTEM, "uv_async_init: %s", uv_strerror(error));
+        return result_set(LOCKSTEP_SYSTEM, "uv_poll_init: %s", uv_strerror(error));
     }
-    /* These two do not fail: one only sets fields, the other has a descriptor that can be polled. */
-    error = uv_idle_init(driver->loop, &driver->soon);
+    /* These do not fail: the loop has had its own descriptor for wake-ups since it was made; the others only set fields. */
+    error = uv_async_init(driver->loop, &driver->wake, on_wake);
     LOCKSTEP_ASSERT(error == 0);
-    error = uv_poll_init(driver->loop, &driver->timer, driver->timer_fd);
+    error = uv_idle_init(driver->loop, &driver->soon);
     LOCKSTEP_ASSERT(error == 0);
     error = uv_poll_start(&driver->timer, UV_READABLE, on_timer);
     LOCKSTEP_ASSERT(error == 0);

@@ -16,6 +16,9 @@
  *  - `_free(NULL)` does nothing. No other pointer may be NULL unless its text says so.
  *  - Unless its text says otherwise, a function may be called by any thread, and calls on one client run in parallel.
  *    Freeing an object while another thread uses it is the caller's error.
+ *  - A thread in a function that blocks must not be cancelled (pthread_cancel()), nor left by longjmp() or an exception out of
+ *    a signal handler: the library goes on with what lies on its stack, and may hold a mutex. End waits with a
+ *    lockstep_cancel, and disable cancellation in threads that others cancel.
  *  - After fork() the child may use none of the parent's objects, not even to free them (their thread and sockets belong
  *    to the parent; a child that talks on them would ruin both). It creates its own client. All descriptors are
  *    close-on-exec.
@@ -179,7 +182,7 @@ LOCKSTEP_EXPORT void lockstep_options_init_sized(struct lockstep_options *option
  * that a program starts although the cluster is not up yet.
  *
  * @return LOCKSTEP_OK, and `*ret_client` is to be ended with lockstep_client_free() or lockstep_client_detach();
- *         LOCKSTEP_INVALID, LOCKSTEP_NO_MEMORY, LOCKSTEP_SYSTEM.
+ *         LOCKSTEP_INVALID, LOCKSTEP_NO_MEMORY, LOCKSTEP_SYSTEM (no thread, no descriptor, or none that may be watched).
  * Does not block.
  */
 LOCKSTEP_EXPORT int lockstep_client_create(const struct lockstep_options *options, struct lockstep_client **ret_client);
@@ -308,7 +311,8 @@ struct lockstep_holder {
  *         LOCKSTEP_LIMIT        a limit of the session, a node or the cluster has kept it out of the queue for
  *                               request_timeout_ms, however long wait_ms.
  *         LOCKSTEP_INVALID, LOCKSTEP_MODE_CONFLICT, LOCKSTEP_LIMIT_MISMATCH, LOCKSTEP_REFUSED,
- *         LOCKSTEP_TOO_MANY_HOLDS, LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY.
+ *         LOCKSTEP_TOO_MANY_HOLDS, LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY, LOCKSTEP_UNSUPPORTED, LOCKSTEP_PROTOCOL;
+ *         of an adopted session also LOCKSTEP_BAD_SECRET; on a loop also LOCKSTEP_CLOSED.
  * Blocks for wait_ms + request_timeout_ms at most.
  *
  * A session remembers some 900 requests behind the oldest one that is not answered. So a client has at most so many waits at a
@@ -449,7 +453,8 @@ LOCKSTEP_EXPORT int lockstep_handle_parse(const char *handle, uint64_t *ret_sess
  * They need no session. By default linearizable: they reflect everything that was acknowledged before the call. With
  * `stale`, any node answers from what it has applied, also without a leader. All block, for request_timeout_ms at most, and
  * return LOCKSTEP_OK, LOCKSTEP_UNREACHABLE (no answer: a query has no effect), LOCKSTEP_INVALID, LOCKSTEP_LIMIT,
- * LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY, and what is named beside them. Each result is freed by its own function. */
+ * LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY, LOCKSTEP_UNSUPPORTED, LOCKSTEP_PROTOCOL, on a loop also LOCKSTEP_CLOSED, and what is
+ * named beside them. Each result is freed by its own function. */
 
 /** One queued acquire. */
 struct lockstep_waiter {
