@@ -63,7 +63,9 @@ static struct inode *inode_copy(const struct inode *inode)
     LOCKSTEP_ASSERT(copy != NULL);
     simulated_grow(&copy->data, &copy->capacity, inode->size + 1);
     simulated_grow(&copy->durable, &copy->durable_capacity, inode->durable_size + 1);
-    memcpy(copy->data, inode->data, inode->size);
+    if (inode->size > 0) { /* else it may have no memory yet: a file that was created and not written */
+        memcpy(copy->data, inode->data, inode->size);
+    }
     if (inode->durable_size > 0) {
         memcpy(copy->durable, inode->durable, inode->durable_size);
     }
