@@ -1,5 +1,6 @@
 /* A process of lockstepd: the real core and the real replica between the simulated disk, links and connections; what
- * node/node.c, node_seams.c and loop.c are to the real one. A turn takes in all that has arrived, then decides (loop.c, T1). */
+ * node/node.c, node_seams.c and loop.c are to the real one. A turn takes in all that has arrived, then decides; when a deadline
+ * is due it looks once more before, which may take long, and is told the time from before the look (loop.c, T1). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 enum {
     RESTART_US_MAX = 1500 * 1000,
     RATE_PPM_MAX = 25000, /* two clocks differ by twice as much: 5 % */
+    SLOW_LOOK_ONE_IN = 4,
 };
 
 bool node_runs(const struct sim_node *node)
@@ -17,9 +19,14 @@ bool node_runs(const struct sim_node *node)
     return node->up && !node->stopped;
 }
 
-struct local_time node_now(const struct sim_node *node)
+static struct local_time clock_now(const struct sim_node *node)
 {
     return (struct local_time){sim_clock_us(&node->clock, node->sim->now_us) / 1000};
+}
+
+struct local_time node_now(const struct sim_node *node)
+{
+    return node->held ? node->held_at : clock_now(node);
 }
 
 struct replica_status node_status(const struct sim_node *node)
@@ -323,7 +330,7 @@ void node_start(struct sim_node *node)
     members_fill(sim, members);
     node->restart_us = SIM_NEVER;
     node->incarnation++;
-    node->zombie = node->leaving = node->input = false;
+    node->zombie = node->leaving = node->input = node->held = false;
     node->role = REPLICA_FOLLOWER;
     node->term = node->leader_id = node->applied_index = 0;
     node->serving = false;
@@ -435,12 +442,35 @@ static bool take_input(struct sim_node *node)
     return any;
 }
 
+static struct local_time earlier(struct local_time a, struct local_time b)
+{
+    return a.ms < b.ms ? a : b;
+}
+
+/* When time alone asks for a turn. */
+static struct local_time time_due(const struct sim_node *node)
+{
+    return earlier(core_due(node->core), replica_deadline(node->replica));
+}
+
 static uint64_t deadline(const struct sim_node *node)
 {
-    uint64_t now = node->sim->now_us;
-    uint64_t core = sim_clock_when(&node->clock, now, core_deadline(node->core).ms);
-    uint64_t replica = sim_clock_when(&node->clock, now, replica_deadline(node->replica).ms);
-    return core < replica ? core : replica;
+    struct local_time first = earlier(time_due(node), core_deadline(node->core));
+    return sim_clock_when(&node->clock, node->sim->now_us, first.ms);
+}
+
+/* Take the time and look once more at all that arrives. @return whether that takes time. */
+static bool hold(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    node->held_at = clock_now(node);
+    node->held = true;
+    if (node->look_max_us == 0 || !sim_chance(&sim->random_looks, SLOW_LOOK_ONE_IN)) {
+        return false;
+    }
+    node->input = true; /* the turn comes, whatever the look finds */
+    node->awake_us = sim->now_us + 1 + simulated_random(&sim->random_looks, node->look_max_us);
+    return true;
 }
 
 void node_turn(struct sim_node *node)
@@ -452,10 +482,15 @@ void node_turn(struct sim_node *node)
     if (!take_input(node) && deadline(node) > sim->now_us) {
         return;
     }
+    if (!node->held && time_due(node).ms <= clock_now(node).ms && hold(node)) {
+        return;
+    }
     struct local_time now = node_now(node);
     replica_tick(node->replica, now);
+    core_looked(node->core, clock_now(node));
     core_turn(node->core, now);
     replica_flush(node->replica);
+    node->held = false;
     node->awake_us = sim->now_us + 1 + simulated_random(&sim->random_nodes, sim->turn_max_us);
     oracle_turned(sim, node);
     if (node->leaving && core_drained(node->core)) {

@@ -56,27 +56,28 @@ struct sim_options {
 
 /* What a run did, for the summary. */
 enum sim_fault_kind {
-#define SIM_FAULT_KINDS(X)                                                                        \
-    X(CRASH, "crash", "a node loses power: what was not synced is lost in part, writes are torn") \
-    X(KILL, "kill", "a node is killed; its page cache stays")                                     \
-    X(BLACKOUT, "blackout", "all nodes lose power")                                               \
-    X(ISOLATE, "isolate", "a node is cut off from the others, both ways")                         \
-    X(ONE_WAY, "one-way", "what a node sends another is swallowed")                               \
-    X(SPLIT, "split", "two groups of nodes do not hear each other")                               \
-    X(BREAK, "break", "a connection between nodes breaks; sometimes the other seems to be gone")  \
-    X(SLOW_LINK, "slow-link", "messages between nodes are late")                                  \
-    X(PAUSE, "pause", "a node stands still, its clock goes on")                                   \
-    X(SUSPEND, "suspend", "a node and its clock stand still")                                     \
-    X(RATE, "rate", "a node's clock changes its speed")                                           \
-    X(SLOW_DISK, "slow-disk", "a node's disk is slow")                                            \
-    X(BAD_DISK, "bad-disk", "a write or a sync of a node fails")                                  \
-    X(FULL_DISK, "full-disk", "a node's disk is full")                                            \
-    X(ROT, "rot", "a byte on a node's disk rots while it is down")                                \
-    X(TRANSFER, "transfer", "a node is asked to end (SIGTERM)")                                   \
-    X(CLIENT_CUT, "client-cut", "clients' connections break")                                     \
-    X(CLIENT_SILENCE, "client-silence", "clients' connections swallow what is sent")              \
-    X(CLIENT_CRASH, "client-crash", "a client's process dies")                                    \
-    X(CLIENT_PAUSE, "client-pause", "a client's process stands still, its clock goes on")         \
+#define SIM_FAULT_KINDS(X)                                                                            \
+    X(CRASH, "crash", "a node loses power: what was not synced is lost in part, writes are torn")     \
+    X(KILL, "kill", "a node is killed; its page cache stays")                                         \
+    X(BLACKOUT, "blackout", "all nodes lose power")                                                   \
+    X(ISOLATE, "isolate", "a node is cut off from the others, both ways")                             \
+    X(ONE_WAY, "one-way", "what a node sends another is swallowed")                                   \
+    X(SPLIT, "split", "two groups of nodes do not hear each other")                                   \
+    X(BREAK, "break", "a connection between nodes breaks; sometimes the other seems to be gone")      \
+    X(SLOW_LINK, "slow-link", "messages between nodes are late")                                      \
+    X(PAUSE, "pause", "a node stands still, its clock goes on")                                       \
+    X(SUSPEND, "suspend", "a node and its clock stand still")                                         \
+    X(SLOW_LOOK, "slow-look", "time passes between a node's reading of its clock and of its sockets") \
+    X(RATE, "rate", "a node's clock changes its speed")                                               \
+    X(SLOW_DISK, "slow-disk", "a node's disk is slow")                                                \
+    X(BAD_DISK, "bad-disk", "a write or a sync of a node fails")                                      \
+    X(FULL_DISK, "full-disk", "a node's disk is full")                                                \
+    X(ROT, "rot", "a byte on a node's disk rots while it is down")                                    \
+    X(TRANSFER, "transfer", "a node is asked to end (SIGTERM)")                                       \
+    X(CLIENT_CUT, "client-cut", "clients' connections break")                                         \
+    X(CLIENT_SILENCE, "client-silence", "clients' connections swallow what is sent")                  \
+    X(CLIENT_CRASH, "client-crash", "a client's process dies")                                        \
+    X(CLIENT_PAUSE, "client-pause", "a client's process stands still, its clock goes on")             \
     X(CLIENT_RATE, "client-rate", "a client's clock changes its speed")
 #define X(name, word, text) SIM_##name,
     SIM_FAULT_KINDS(X)
@@ -163,15 +164,18 @@ struct sim_node {
     struct replica *replica;      /* NULL while replica_open() runs, too */
     struct replica_machine inner; /* the core's; ours goes around it */
     struct sim_clock clock;
-    bool up;             /* a process runs and serves */
-    bool power_lost;     /* down, and nobody refuses connections for it */
-    bool zombie;         /* W3 */
-    bool stopped;        /* paused or suspended */
-    bool leaving;        /* asked to end */
-    unsigned stops;      /* faults that hold it */
-    uint64_t restart_us; /* when it is started again; SIM_NEVER: not by itself */
-    uint64_t awake_us;   /* it is busy with its last turn until then */
-    bool input;          /* something came in since the last turn */
+    bool up;              /* a process runs and serves */
+    bool power_lost;      /* down, and nobody refuses connections for it */
+    bool zombie;          /* W3 */
+    bool stopped;         /* paused or suspended */
+    bool leaving;         /* asked to end */
+    unsigned stops;       /* faults that hold it */
+    uint64_t restart_us;  /* when it is started again; SIM_NEVER: not by itself */
+    uint64_t awake_us;    /* it is busy with its last turn, or its look, until then */
+    uint64_t look_max_us; /* how long the look before a deadline is acted on may take */
+    bool held;            /* loop.c, T1: that look is under way; `held_at` is the time from before it */
+    struct local_time held_at;
+    bool input; /* something came in since the last turn */
     unsigned incarnation;
     struct proto_buffer scratch; /* of frames that are expanded */
     char last_words[1100];
@@ -206,7 +210,7 @@ struct sim {
     uint64_t snapshot_after_bytes, trailing_bytes, segment_bytes, cache_bytes;
     bool calm; /* the storm is over */
     /* streams of chance (W2) */
-    uint64_t random_peers, random_network, random_nodes, random_clients, random_storm;
+    uint64_t random_peers, random_network, random_nodes, random_clients, random_storm, random_looks;
     struct sim_oracle *oracle;
     struct sim_clients *clients;
     struct sim_storm *storm;

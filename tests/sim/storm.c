@@ -17,6 +17,7 @@ enum {
     DISK_US_MAX = 200,
     SLOW_DISK_US_MAX = 60 * 1000,
     SLOW_LINK_US_MAX = 150 * 1000,
+    SLOW_LOOK_US_MAX = 100 * 1000,
     FAIL_CALLS_MAX = 40,
 };
 
@@ -52,6 +53,7 @@ static bool has_duration(enum sim_fault_kind kind)
     case SIM_SLOW_LINK:
     case SIM_PAUSE:
     case SIM_SUSPEND:
+    case SIM_SLOW_LOOK:
     case SIM_SLOW_DISK:
     case SIM_FULL_DISK:
     case SIM_CLIENT_SILENCE:
@@ -280,6 +282,9 @@ static void hold(struct sim *sim, struct fault *fault, bool on)
         break;
     case SIM_SUSPEND:
         node_stop(node, on, true);
+        break;
+    case SIM_SLOW_LOOK:
+        node->look_max_us = on ? 1 + fault->detail % SLOW_LOOK_US_MAX : 0;
         break;
     case SIM_SLOW_DISK:
         sim->storm->disk_touched[fault->a] =

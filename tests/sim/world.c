@@ -215,6 +215,7 @@ static struct sim *create(const struct sim_options *options)
     sim->random_nodes = stream_of(options->seed, 4);
     sim->random_clients = stream_of(options->seed, 5);
     sim->random_storm = stream_of(options->seed, 6);
+    sim->random_looks = stream_of(options->seed, 7);
     unsigned nodes = sim_chance(&settings, 3) ? 5 : 3;
     unsigned clients = 3 + (unsigned)simulated_random(&settings, 14);
     uint64_t storm_ms = 800 + simulated_random(&settings, 2400);
