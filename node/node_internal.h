@@ -21,7 +21,7 @@
  *   FLUSHING -> STOPPED   node_turn()     no socket and no disk job is left: the loop ends */
 enum node_phase { NODE_RUNNING, NODE_LEAVING, NODE_CLOSING, NODE_FLUSHING, NODE_STOPPED };
 
-enum { NODE_SIGNALS_COUNT = 3, NODE_MESSAGE_BYTES = 2048 };
+enum { NODE_SIGNALS_COUNT = 5, NODE_MESSAGE_BYTES = 2048 };
 
 struct node {
     const struct config *config;

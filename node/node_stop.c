@@ -20,7 +20,15 @@ enum {
     LOOK_MS = 10,
 };
 
-static const int signal_numbers[NODE_SIGNALS_COUNT] = {SIGTERM, SIGINT, SIGHUP};
+/* Those that do not end the node are what rotation of logs sends by habit: without a handler they would end it. */
+static const struct {
+    int number;
+    bool ends;
+    const char *name;
+} signals[NODE_SIGNALS_COUNT] = {
+    {SIGTERM, true, "SIGTERM"},  {SIGINT, true, "SIGINT"},    {SIGHUP, false, "SIGHUP"},
+    {SIGUSR1, false, "SIGUSR1"}, {SIGUSR2, false, "SIGUSR2"},
+};
 
 void node_notify(const char *state)
 {
@@ -38,11 +46,10 @@ static void phase_enter(struct node *node, enum node_phase phase, struct local_t
     node->phase_deadline = (struct local_time){now.ms + most_ms};
 }
 
-static void leave(struct node *node, int signal_number)
+static void leave(struct node *node, const char *signal_name)
 {
     struct local_time now = loop_now(node->loop);
-    LOGGER_EVENT(node->logger, LOGGER_INFO, "stopping",
-                 LOGGER_TEXT("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"));
+    LOGGER_EVENT(node->logger, LOGGER_INFO, "stopping", LOGGER_TEXT("signal", signal_name));
     node_notify("STOPPING=1");
     listener_close(node->listener);
     node->listener = NULL;
@@ -53,12 +60,13 @@ static void leave(struct node *node, int signal_number)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct node *node = handle->data;
-    if (number == SIGHUP) {
+    size_t which = (size_t)(handle - node->signals);
+    if (!signals[which].ends) {
         LOGGER_EVENT(
-            node->logger, LOGGER_INFO, "signal_ignored", LOGGER_TEXT("signal", "SIGHUP"),
+            node->logger, LOGGER_INFO, "signal_ignored", LOGGER_TEXT("signal", signals[which].name),
             LOGGER_TEXT("why", "the log is standard error, and settings are read at the start only"));
     } else if (node->phase == NODE_RUNNING) {
-        leave(node, number);
+        leave(node, signals[which].name);
     } else {
         LOGGER_EVENT(node->logger, LOGGER_WARNING, "stopped",
                      LOGGER_TEXT("why", "a second signal: it ends at once"));
@@ -73,7 +81,7 @@ void node_signals_open(struct node *node)
         int error = uv_signal_init(&node->uv, &node->signals[i]);
         LOCKSTEP_ASSERT(error == 0);
         node->signals[i].data = node;
-        error = uv_signal_start(&node->signals[i], on_signal, signal_numbers[i]);
+        error = uv_signal_start(&node->signals[i], on_signal, signals[i].number);
         LOCKSTEP_ASSERT(error == 0);
     }
 }

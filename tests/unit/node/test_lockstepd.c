@@ -183,12 +183,17 @@ static void one_connection_too_many_is_told_so(void **state)
     stop(daemon);
 }
 
-static void sighup_is_told_and_ignored(void **state)
+/* They are sent by habit, after logs were rotated. */
+static void signals_that_ask_for_a_new_log_are_told_and_ignored(void **state)
 {
     (void)state;
     struct daemon *daemon = serve_dev();
     daemon_signal(daemon, SIGHUP);
     (void)daemon_event(daemon, "event=signal_ignored signal=SIGHUP");
+    daemon_signal(daemon, SIGUSR1);
+    (void)daemon_event(daemon, "event=signal_ignored signal=SIGUSR1");
+    daemon_signal(daemon, SIGUSR2);
+    (void)daemon_event(daemon, "event=signal_ignored signal=SIGUSR2");
     hello_is_answered(daemon->listen);
     stop(daemon);
 }
@@ -318,7 +323,7 @@ int main(int argc, char **argv)
         TEST(a_frame_that_is_never_finished_ends_its_connection),
         TEST(a_client_that_says_nothing_is_closed),
         TEST(one_connection_too_many_is_told_so),
-        TEST(sighup_is_told_and_ignored),
+        TEST(signals_that_ask_for_a_new_log_are_told_and_ignored),
         TEST(a_second_signal_ends_it_at_once),
         TEST(a_node_that_waits_for_the_others_answers_and_stops),
         TEST(a_node_says_that_a_corrected_list_of_peers_is_not_used),
