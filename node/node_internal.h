@@ -16,7 +16,7 @@
 /* The way out.
  *
  *   RUNNING --> LEAVING   leave()         SIGTERM: no new clients, leadership is handed over, clients are told
- *   LEAVING --> CLOSING   node_turn()     all that was accepted is answered and another node leads, or out of time
+ *   LEAVING --> CLOSING   node_turn()     core_drained(): all is answered, leadership gone or kept; or out of time
  *   CLOSING --> FLUSHING  node_turn()     the clients have what was queued for them, or out of time
  *   FLUSHING -> STOPPED   node_turn()     no socket and no disk job is left: the loop ends */
 enum node_phase { NODE_RUNNING, NODE_LEAVING, NODE_CLOSING, NODE_FLUSHING, NODE_STOPPED };

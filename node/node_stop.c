@@ -93,18 +93,6 @@ void node_signals_close(struct node *node)
     }
 }
 
-/* Whether another node leads, or nobody else could. */
-static bool handed_over(struct node *node)
-{
-    struct replica_status status;
-    unsigned voters = 0;
-    replica_status(node->replica, &status);
-    for (unsigned i = 0; i < status.members_count; i++) {
-        voters += status.members[i].member.voter;
-    }
-    return status.role != REPLICA_LEADER || voters < 2;
-}
-
 static bool phase_over(struct node *node, struct local_time now, bool done)
 {
     if (!done && now.ms >= node->phase_deadline.ms) {
@@ -125,7 +113,7 @@ struct local_time node_turn(void *ctx, struct local_time now)
     if (node->phase == NODE_RUNNING) {
         return LOCAL_TIME_NEVER;
     }
-    if (node->phase == NODE_LEAVING && phase_over(node, now, core_drained(node->core) && handed_over(node))) {
+    if (node->phase == NODE_LEAVING && phase_over(node, now, core_drained(node->core))) {
         phase_enter(node, NODE_CLOSING, now, CLOSING_MS);
         connections_close_all(node->connections, false);
     }

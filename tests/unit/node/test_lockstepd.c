@@ -198,6 +198,41 @@ static void signals_that_ask_for_a_new_log_are_told_and_ignored(void **state)
     stop(daemon);
 }
 
+/* Node `number` of two; how long it leads without having heard of the other is `election_timeout`. */
+static struct daemon *serve_one_of_two(unsigned number, const unsigned ports[2], const char *election_timeout)
+{
+    char text[4][160];
+    (void)snprintf(text[0], sizeof(text[0]), "--node-id=%u", number);
+    (void)snprintf(text[1], sizeof(text[1]), "--data-dir=%s/data-%u", directory, number);
+    (void)snprintf(text[2], sizeof(text[2]), "--peer-listen=127.0.0.1:%u", ports[number - 1]);
+    (void)snprintf(text[3], sizeof(text[3]), "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:%u/127.0.0.1:2",
+                   ports[0], ports[1]);
+    return daemon_serve((const char *const[]){"--cluster=c", "--listen=127.0.0.1:0", "--shutdown-timeout=10s",
+                                              text[0], text[1], text[2], text[3], election_timeout, NULL});
+}
+
+/* The other can not take it, and the leader does not lose it soon: waiting on would be for nothing. */
+static void a_leader_that_gave_up_handing_over_ends(void **state)
+{
+    const unsigned ports[] = {port_free(), port_free()};
+    struct proto_hello_reply hello;
+    (void)state;
+    struct daemon *leader = serve_one_of_two(1, ports, "--election-timeout=60s");
+    struct daemon *other = serve_one_of_two(2, ports, "--election-timeout=500ms");
+    (void)daemon_event(other, "event=serving");
+    struct client *client = client_hello(other->listen, &hello);
+    struct proto_request transfer = {.kind = PROTO_CLUSTER_TRANSFER, .body.cluster_transfer = {.node_id = 1}};
+    assert_int_equal(client_call(client, transfer).status, PROTO_STATUS_OK);
+    client_free(client);
+    (void)daemon_event(leader, "event=serving");
+    daemon_signal(other, SIGSTOP);
+    stop(leader);
+    assert_non_null(strstr(leader->log, "event=leadership_kept"));
+    assert_null(strstr(leader->log, "event=stopping_slowly"));
+    daemon_signal(other, SIGCONT);
+    stop(other);
+}
+
 static void a_second_signal_ends_it_at_once(void **state)
 {
     struct proto_hello_reply hello;
@@ -324,6 +359,7 @@ int main(int argc, char **argv)
         TEST(a_client_that_says_nothing_is_closed),
         TEST(one_connection_too_many_is_told_so),
         TEST(signals_that_ask_for_a_new_log_are_told_and_ignored),
+        TEST(a_leader_that_gave_up_handing_over_ends),
         TEST(a_second_signal_ends_it_at_once),
         TEST(a_node_that_waits_for_the_others_answers_and_stops),
         TEST(a_node_says_that_a_corrected_list_of_peers_is_not_used),
