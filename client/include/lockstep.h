@@ -648,7 +648,7 @@ LOCKSTEP_EXPORT int lockstep_async_create(struct uv_loop_s *loop, const struct l
  * is gone, or there was none; with another result (LOCKSTEP_UNKNOWN: no answer in time) if that is not known, and the session
  * lives until its deadline at the latest. Locks that still exist are not held any more and stay to be freed. From this call on,
  * neither on_lost nor on_session_lost is called, whatever was lost before. Nothing else may be called on the object
- * afterwards. */
+ * afterwards, and of its locks none may be extended or released any more. */
 LOCKSTEP_EXPORT void lockstep_async_close(struct lockstep_async *async, lockstep_done_cb cb, void *arg);
 /** As lockstep_async_close(), but the session and its locks live on until their deadline. LOCKSTEP_OK: what was freed or
  * released before was answered. */
