@@ -7,10 +7,8 @@
 #include <cmocka.h>
 
 #include "protocol/frame.h"
-#include "tests/unit/client/world.h"
+#include "tests/unit/client/world_fixture.h"
 
-static struct world world;
-static struct world_done done;
 static uint64_t seed;
 
 static uint64_t draw(uint64_t bound)
@@ -19,21 +17,6 @@ static uint64_t draw(uint64_t bound)
     seed ^= seed >> 7;
     seed ^= seed << 17;
     return seed % bound;
-}
-
-static int make_world(void **state)
-{
-    (void)state;
-    done = (struct world_done){.world = &world};
-    world_init(&world, NULL);
-    return 0;
-}
-
-static int end_world(void **state)
-{
-    (void)state;
-    world_free(&world);
-    return 0;
 }
 
 static void begin_acquire(uint64_t wait_ms)
@@ -261,7 +244,7 @@ static void a_grant_that_was_entered_no_times_is_no_answer(void **state)
     assert_int_equal(world.closes, 1);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
 {

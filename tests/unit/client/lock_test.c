@@ -5,27 +5,9 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/client/world.h"
+#include "tests/unit/client/world_fixture.h"
 
-static struct world world;
-static struct world_done done;
 static int first_user, second_user;
-
-static int make_world(void **state)
-{
-    (void)state;
-    done = (struct world_done){.world = &world};
-    world_init(&world, NULL);
-    world_open_session(&world);
-    return 0;
-}
-
-static int end_world(void **state)
-{
-    (void)state;
-    world_free(&world);
-    return 0;
-}
 
 static uint64_t remaining(const struct lsc_hold *hold)
 {
@@ -557,7 +539,7 @@ static void an_adopted_session_is_looked_up_and_not_renewed_unasked(void **state
     lsc_hold_free(world.core, world.now, hold);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up_session, world_tear_down)
 
 int main(void)
 {

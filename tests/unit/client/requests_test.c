@@ -5,27 +5,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/client/world.h"
-
-static struct world world;
-static struct world_done done, other_done;
-
-static int make_world(void **state)
-{
-    (void)state;
-    done = (struct world_done){.world = &world};
-    other_done = (struct world_done){.world = &world};
-    world_init(&world, NULL);
-    world_open_session(&world);
-    return 0;
-}
-
-static int end_world(void **state)
-{
-    (void)state;
-    world_free(&world);
-    return 0;
-}
+#include "tests/unit/client/world_fixture.h"
 
 static struct lsc_call *begin_acquire(const char *key, uint64_t wait_ms, struct world_done *to)
 {
@@ -494,7 +474,7 @@ static void a_full_window_is_a_limit_and_leaves_room_for_renewals_and_releases(v
     assert_int_equal(lsc_session_id(world.core), 7);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up_session, world_tear_down)
 
 int main(void)
 {

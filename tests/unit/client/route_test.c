@@ -6,29 +6,13 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/client/world.h"
+#include "tests/unit/client/world_fixture.h"
 
-static struct world world;
-
-static int make_world(void **state)
-{
-    (void)state;
-    world_init(&world, NULL);
-    return 0;
-}
-
-static int end_world(void **state)
-{
-    (void)state;
-    world_free(&world);
-    return 0;
-}
-
-static void begin_acquire(struct world_done *done)
+static void begin_acquire(void)
 {
     struct proto_lock_acquire body = world_acquire_body("k", 0);
-    *done = (struct world_done){.world = &world};
-    (void)lsc_acquire(world.core, world.now, &body, NULL, done, world_done);
+    done = (struct world_done){.world = &world};
+    (void)lsc_acquire(world.core, world.now, &body, NULL, &done, world_done);
 }
 
 static void nothing_is_connected_before_something_is_asked(void **state)
@@ -42,8 +26,7 @@ static void nothing_is_connected_before_something_is_asked(void **state)
 static void a_hint_in_the_greeting_is_followed_at_once(void **state)
 {
     (void)state;
-    static struct world_done done;
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     world_accept(&world, 1, 2, "n9:9");
     world_await_connect(&world);
@@ -57,12 +40,11 @@ static void a_hint_in_the_greeting_is_followed_at_once(void **state)
 static void hints_are_followed_however_many_there_were(void **state)
 {
     (void)state;
-    static struct world_done done;
     world_open_session(&world);
     for (unsigned i = 0; i < 100; i++) {
         char address[16];
         (void)snprintf(address, sizeof(address), "m%u:1", i);
-        begin_acquire(&done);
+        begin_acquire();
         world_reply_moved(&world, world_expect(&world, PROTO_LOCK_ACQUIRE), PROTO_STATUS_NOT_LEADER, 100 + i, address);
         world_await_connect(&world);
         assert_string_equal(world.address, address);
@@ -87,9 +69,8 @@ static void hints_are_followed_however_many_there_were(void **state)
 static void a_node_that_knows_no_leader_is_left_for_the_next_after_a_while(void **state)
 {
     (void)state;
-    static struct world_done done;
     char before[sizeof(world.address)];
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     for (int i = 0; i < 10; i++) {
         memcpy(before, world.address, sizeof(before));
@@ -104,10 +85,9 @@ static void a_node_that_knows_no_leader_is_left_for_the_next_after_a_while(void 
 static void a_node_that_learns_of_a_leader_is_believed_at_once(void **state)
 {
     (void)state;
-    static struct world_done done;
     struct proto_event event = {
         .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 9, .leader_address = world_text("n9:9")};
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     world_accept(&world, 1, 0, "");
     world_pass(&world, 50);
@@ -121,10 +101,9 @@ static void a_node_that_learns_of_a_leader_is_believed_at_once(void **state)
 static void a_node_that_comes_to_lead_is_asked_where_it_is(void **state)
 {
     (void)state;
-    static struct world_done done;
     struct proto_event event = {
         .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 2, .leader_address = world_text("n2:2")};
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     world_accept(&world, 2, 0, "");
     world_expect_none(&world);
@@ -140,11 +119,10 @@ static void a_node_that_comes_to_lead_is_asked_where_it_is(void **state)
 static void a_hint_to_an_address_that_has_just_failed_is_waited_over(void **state)
 {
     (void)state;
-    static struct world_done done;
     world_open_session(&world);
     char lost[sizeof(world.address)];
     memcpy(lost, world.address, sizeof(lost));
-    begin_acquire(&done);
+    begin_acquire();
     world_cut(&world);
     world_await_connect(&world);
     assert_string_not_equal(world.address, lost);
@@ -162,9 +140,8 @@ static void a_hint_to_an_address_that_has_just_failed_is_waited_over(void **stat
 static void an_address_that_has_just_failed_is_passed_over(void **state)
 {
     (void)state;
-    static struct world_done done;
     char failed[sizeof(world.address)];
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     memcpy(failed, world.address, sizeof(failed));
     world_refuse(&world);
@@ -178,8 +155,7 @@ static void an_address_that_has_just_failed_is_passed_over(void **state)
 static void endpoints_that_refuse_are_tried_in_turn_with_backoff(void **state)
 {
     (void)state;
-    static struct world_done done;
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     uint64_t began = world.now.ms;
     for (int i = 0; i < 20; i++) {
@@ -193,9 +169,8 @@ static void endpoints_that_refuse_are_tried_in_turn_with_backoff(void **state)
 static void every_endpoint_is_tried(void **state)
 {
     (void)state;
-    static struct world_done done;
     bool seen[3] = {false};
-    begin_acquire(&done);
+    begin_acquire();
     for (int i = 0; i < 3; i++) {
         world_await_connect(&world);
         seen[world.address[1] - '1'] = true;
@@ -207,8 +182,7 @@ static void every_endpoint_is_tried(void **state)
 static void hints_in_circles_are_followed_with_backoff(void **state)
 {
     (void)state;
-    static struct world_done done;
-    begin_acquire(&done);
+    begin_acquire();
     uint64_t began = world.now.ms;
     for (int i = 0; i < 30; i++) {
         world_await_connect(&world);
@@ -221,8 +195,7 @@ static void hints_in_circles_are_followed_with_backoff(void **state)
 static void an_endpoint_that_does_not_answer_is_left_after_the_connect_timeout(void **state)
 {
     (void)state;
-    static struct world_done done;
-    begin_acquire(&done);
+    begin_acquire();
     world_await_connect(&world);
     uint64_t began = world.now.ms;
     unsigned connection = world.connection;
@@ -238,9 +211,8 @@ static void an_endpoint_that_does_not_answer_is_left_after_the_connect_timeout(v
 static void a_request_that_was_never_sent_ends_unreachable_in_time(void **state)
 {
     (void)state;
-    static struct world_done done;
     uint64_t began = world.now.ms;
-    begin_acquire(&done);
+    begin_acquire();
     while (done.count == 0) {
         world_await_connect(&world);
         world_refuse(&world);
@@ -258,8 +230,7 @@ static void nodes_of_another_cluster_are_refused_and_named(void **state)
     struct lsc_config config = world_config();
     config.cluster_id = 5;
     world_init(&world, &config);
-    static struct world_done done;
-    begin_acquire(&done);
+    begin_acquire();
     for (int i = 0; i < 3 && done.count == 0; i++) {
         world_await_connect(&world);
         assert_int_equal(world.greeted, false);
@@ -288,9 +259,8 @@ static void the_first_cluster_that_answers_is_stayed_with(void **state)
 static void not_leader_sends_the_request_to_the_leader_with_the_same_id(void **state)
 {
     (void)state;
-    static struct world_done done;
     world_open_session(&world);
-    begin_acquire(&done);
+    begin_acquire();
     uint64_t id = world_expect(&world, PROTO_LOCK_ACQUIRE)->request.id;
     world_reply_moved(&world, &world.requests[world.requests_count - 1], PROTO_STATUS_NOT_LEADER, 2, "n2:2");
     world_await_connect(&world);
@@ -310,9 +280,8 @@ static void not_leader_sends_the_request_to_the_leader_with_the_same_id(void **s
 static void unavailable_is_asked_again_of_the_next_leader(void **state)
 {
     (void)state;
-    static struct world_done done;
     world_open_session(&world);
-    begin_acquire(&done);
+    begin_acquire();
     const struct world_request *acquire = world_expect(&world, PROTO_LOCK_ACQUIRE);
     world_reply_moved(&world, acquire, PROTO_STATUS_UNAVAILABLE, 0, "");
     assert_int_equal(done.count, 0);
@@ -337,9 +306,8 @@ static void the_event_that_the_leader_moved_is_followed(void **state)
 static void a_silent_connection_is_given_up_well_before_a_third_of_the_ttl(void **state)
 {
     (void)state;
-    static struct world_done done;
     world_open_session(&world);
-    begin_acquire(&done);
+    begin_acquire();
     (void)world_expect(&world, PROTO_LOCK_ACQUIRE);
     uint64_t began = world.now.ms;
     unsigned closes = world.closes;
@@ -355,7 +323,6 @@ static void a_silent_connection_is_given_up_well_before_a_third_of_the_ttl(void 
 static void an_answered_ping_keeps_a_long_wait_connected(void **state)
 {
     (void)state;
-    static struct world_done done = {.world = &world};
     struct proto_lock_acquire body = world_acquire_body("k", PROTO_WAIT_FOREVER);
     world_open_session(&world);
     unsigned closes = world.closes;
@@ -399,7 +366,6 @@ static void a_session_that_is_renewed_rarely_keeps_its_connection(void **state)
 static void a_stale_query_is_asked_of_any_node(void **state)
 {
     (void)state;
-    static struct world_done done = {0};
     struct proto_request query = {.kind = PROTO_LOCK_GET, .stale = true, .body.lock_get.key = world_text("k")};
     (void)lsc_ask(world.core, world.now, &query, &done, world_done);
     world_await_connect(&world);
@@ -415,7 +381,6 @@ static void a_stale_query_is_asked_of_any_node(void **state)
 static void a_node_that_answers_stale_queries_is_not_left_for_the_leader(void **state)
 {
     (void)state;
-    static struct world_done done = {0};
     struct proto_request query = {.kind = PROTO_LOCK_GET, .stale = true, .body.lock_get.key = world_text("k")};
     struct proto_event event = {
         .kind = PROTO_EVENT_LEADER_MOVED, .leader_id = 3, .leader_address = world_text("n3:3")};
@@ -434,18 +399,18 @@ static void a_node_that_answers_stale_queries_is_not_left_for_the_leader(void **
 static void stale_queries_without_end_do_not_keep_a_session_from_its_leader(void **state)
 {
     (void)state;
-    static struct world_done done[64];
+    static struct world_done answers[64];
     struct proto_request query = {.kind = PROTO_LOCK_GET, .stale = true, .body.lock_get.key = world_text("k")};
     world_open_session(&world);
     world_cut(&world);
-    (void)lsc_ask(world.core, world.now, &query, &done[0], world_done);
+    (void)lsc_ask(world.core, world.now, &query, &answers[0], world_done);
     world_await_connect(&world);
     world_accept(&world, 2, 3, "n9:9");
     unsigned connection = world.connection;
     uint64_t began = world.now.ms;
     for (unsigned i = 1; i < 64 && world.connection == connection; i++) {
         const struct world_request *get = world_expect(&world, PROTO_LOCK_GET);
-        (void)lsc_ask(world.core, world.now, &query, &done[i], world_done);
+        (void)lsc_ask(world.core, world.now, &query, &answers[i], world_done);
         struct proto_reply reply = {.kind = PROTO_LOCK_GET, .id = get->request.id, .applied_index = 77};
         world_reply(&world, &reply);
         world_pass(&world, 10);
@@ -457,7 +422,6 @@ static void stale_queries_without_end_do_not_keep_a_session_from_its_leader(void
 static void a_query_of_the_leader_needs_no_session(void **state)
 {
     (void)state;
-    static struct world_done done = {0};
     struct proto_request query = {.kind = PROTO_LOCK_GET, .body.lock_get.key = world_text("k")};
     (void)lsc_ask(world.core, world.now, &query, &done, world_done);
     world_await_connect(&world);
@@ -469,7 +433,7 @@ static void a_query_of_the_leader_needs_no_session(void **state)
     world_expect_none(&world);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
 {

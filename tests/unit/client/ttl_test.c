@@ -5,27 +5,9 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/client/world.h"
+#include "tests/unit/client/world_fixture.h"
 
-static struct world world;
-static struct world_done done;
 static int first_user;
-
-static int make_world(void **state)
-{
-    (void)state;
-    done = (struct world_done){.world = &world};
-    world_init(&world, NULL);
-    world_open_session(&world);
-    return 0;
-}
-
-static int end_world(void **state)
-{
-    (void)state;
-    world_free(&world);
-    return 0;
-}
 
 /* The lead is a share of the lease that is counted on, not of one that the new lease is shorter than. */
 static void an_extend_to_less_than_the_lead_loses_nothing_while_it_is_under_way(void **state)
@@ -130,7 +112,7 @@ static void a_longer_ttl_that_is_refused_leaves_the_pace(void **state)
     assert_int_equal(world.losses_count, 0);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up_session, world_tear_down)
 
 int main(void)
 {
