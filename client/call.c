@@ -433,16 +433,19 @@ struct lsc_call *lsc_call_find_sent(struct lsc_core *core, uint64_t id)
 
 /* ---- asking again ---- */
 
-/* Its caller was told already, and nothing depends on its answer: done now, it would only surprise. */
-static bool is_unwanted(const struct lsc_core *core, const struct lsc_call *call)
+/* Its caller was told already, and nothing depends on its answer: done now, it would only surprise. @return whether it is so. */
+static bool end_unwanted(struct lsc_core *core, struct lsc_call *call)
 {
-    return call->done == NULL && !call->in_session && !call->verifies && call != core->session.opener;
+    if (call->done != NULL || call->in_session || call->verifies || call == core->session.opener) {
+        return false;
+    }
+    lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+    return true;
 }
 
 void lsc_call_again(struct lsc_core *core, struct lsc_call *call)
 {
-    if (is_unwanted(core, call)) {
-        lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+    if (end_unwanted(core, call)) {
         return;
     }
     list_remove(core, call);
@@ -451,8 +454,7 @@ void lsc_call_again(struct lsc_core *core, struct lsc_call *call)
 
 void lsc_call_delay(struct lsc_core *core, struct boot_time now, struct lsc_call *call, uint64_t wait_ms)
 {
-    if (is_unwanted(core, call)) {
-        lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, "");
+    if (end_unwanted(core, call)) {
         return;
     }
     list_remove(core, call);

@@ -40,7 +40,7 @@ struct waiter;
 /* ---- what a session or a lock is for digest and snapshot ---- */
 
 enum object_kind { FSM_OBJECT_SESSION = 1, FSM_OBJECT_LOCK = 2 }; /* also the first element of its image */
-enum { FSM_GENERATION_BITS = 30 };                                /* one snapshot a second for 34 years */
+enum { FSM_GENERATION_BITS = 30 }; /* one snapshot a second for 34 years */
 
 struct object {
     uint64_t hash;       /* of its image, as counted in fsm->digest_sum; 0: not counted yet */
@@ -241,8 +241,7 @@ struct fsm {
     uint32_t commands_capacity;
     uint32_t releases_left;
     uint32_t hand_ons_left;
-    struct lock *
-        hand_on_next; /* when the command that runs has its answer, so that effects stand in the order of the grants */
+    struct lock *hand_on_next; /* when the command that runs has its answer, so that effects stand in the order of the grants */
     struct proto_holder holder; /* of the HELD that is being answered */
 
     /* digest.c */

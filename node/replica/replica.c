@@ -292,7 +292,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 struct local_time replica_deadline(const struct replica *replica)
 {
     if (replica->quiet) {
-        return (struct local_time){UINT64_MAX};
+        return LOCAL_TIME_NEVER;
     }
     if (replica->phase == PHASE_FORMING) {
         return (struct local_time){replica->remind_ms};
@@ -397,8 +397,11 @@ static uint64_t best_voter(const struct replica *replica)
 bool replica_transfer(struct replica *replica, struct local_time now, uint64_t node_id)
 {
     replica_time(replica, now);
-    node_id = node_id == 0 && replica_leads(replica) ? best_voter(replica) : node_id;
-    if (!replica_leads(replica) || node_id == 0) {
+    if (!replica_leads(replica)) {
+        return false;
+    }
+    node_id = node_id == 0 ? best_voter(replica) : node_id;
+    if (node_id == 0) {
         return false;
     }
     struct raft_event event = {.type = RAFT_TRANSFER, .transfer = {.server_id = node_id}};
