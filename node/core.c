@@ -312,7 +312,7 @@ static struct local_time earliest(const struct local_time *times, size_t count)
 {
     struct local_time first = LOCAL_TIME_NEVER;
     for (size_t i = 0; i < count; i++) {
-        first = times[i].ms < first.ms ? times[i] : first;
+        first = local_time_earlier(first, times[i]);
     }
     return first;
 }

@@ -30,23 +30,18 @@ struct local_time loop_now(const struct loop *loop)
     return loop->held ? loop->held_at : (struct local_time){uv_now(loop->uv)};
 }
 
-static struct local_time earlier(struct local_time a, struct local_time b)
-{
-    return a.ms < b.ms ? a : b;
-}
-
 /* When time alone asks for a turn. */
 static struct local_time due(const struct loop *loop)
 {
-    struct local_time first = earlier(core_due(loop->parts.core), replica_deadline(loop->parts.replica));
-    first = earlier(first, connections_deadline(loop->parts.connections));
-    return earlier(first, loop->node_deadline);
+    struct local_time first = local_time_earlier(core_due(loop->parts.core), replica_deadline(loop->parts.replica));
+    first = local_time_earlier(first, connections_deadline(loop->parts.connections));
+    return local_time_earlier(first, loop->node_deadline);
 }
 
 /* When the next turn is to be, also because of work that is left. */
 static struct local_time deadline(const struct loop *loop)
 {
-    return earlier(due(loop), core_deadline(loop->parts.core));
+    return local_time_earlier(due(loop), core_deadline(loop->parts.core));
 }
 
 static void turn(struct loop *loop, struct local_time now)

@@ -11,4 +11,9 @@ struct local_time {
 
 #define LOCAL_TIME_NEVER ((struct local_time){UINT64_MAX})
 
+static inline struct local_time local_time_earlier(struct local_time a, struct local_time b)
+{
+    return a.ms < b.ms ? a : b;
+}
+
 #endif

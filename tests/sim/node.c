@@ -442,20 +442,15 @@ static bool take_input(struct sim_node *node)
     return any;
 }
 
-static struct local_time earlier(struct local_time a, struct local_time b)
-{
-    return a.ms < b.ms ? a : b;
-}
-
 /* When time alone asks for a turn. */
 static struct local_time time_due(const struct sim_node *node)
 {
-    return earlier(core_due(node->core), replica_deadline(node->replica));
+    return local_time_earlier(core_due(node->core), replica_deadline(node->replica));
 }
 
 static uint64_t deadline(const struct sim_node *node)
 {
-    struct local_time first = earlier(time_due(node), core_deadline(node->core));
+    struct local_time first = local_time_earlier(time_due(node), core_deadline(node->core));
     return sim_clock_when(&node->clock, node->sim->now_us, first.ms);
 }
 
