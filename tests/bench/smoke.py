@@ -32,7 +32,7 @@ WORKLOADS = ("w1", "w2", "w3", "w4", "w7")
 
 
 sys.path.insert(0, HERE)
-from measure.report import comparison, targets # noqa: E402  # pylint: disable=wrong-import-position
+from measure.report import comparison, floors, targets # noqa: E402  # pylint: disable=wrong-import-position
 
 
 def cycles(peer, mode, rate, p99, cpu_s):
@@ -90,6 +90,24 @@ class Smoke(unittest.TestCase):
         compared = comparison(records)
         self.assertIn("| w1 | 256 | redis pubsub | cycles/s 2.00x; p50 2.00x; p99 2.00x; CPU of the nodes per cycle 1.67x |", compared)
         self.assertIn("| zookeeper lean | cycles/s 8.20x; p50 9.00x; p99 9.00x;", compared)
+
+    def test_probe(self):
+        with tempfile.TemporaryDirectory() as directory:
+            result = subprocess.run([os.path.join(BIN, "bench_probe"), "--dir", directory, "--count", "60"],
+                                    capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual({name: one["n"] for name, one in json.loads(result.stdout).items()},
+                         {"write_us": 60, "round_trip_us": 60, "replicated_us": 60})
+
+    def test_floors(self):
+        """Also from records of a version whose probe measured less."""
+        def probed(**p50):
+            return {"floor": {name: {"n": 9, "p50": value, "p99": 2 * value} for name, value in p50.items()}}
+        said = floors([probed(write_us=100), probed(write_us=300, replicated_us=500), probed(write_us=140), {}])
+        self.assertIn("| a durable write of 4 KiB | 3 | 140 | 100-300 | 280 |", said)
+        self.assertIn("| a write that two of three bare processes made durable | 1 | 500 | 500-500 | 1,000 |", said)
+        self.assertNotIn("round trip", said)
+        self.assertEqual(floors([{}]), "")
 
     def test_refusals(self):
         for arguments, said in ((["--workloads", "w99"], 'there is no workload "w99"'),

@@ -133,6 +133,26 @@ def tables(records):
     return "\n\n".join(found)
 
 
+# ---- what the machine takes by itself ----
+
+FLOORS = (("write_us", "a durable write of 4 KiB"), ("round_trip_us", "a round trip over loopback"),
+          ("replicated_us", "a write that two of three bare processes made durable"))
+
+
+def floors(records):
+    """bench_probe's measurements beside W1 with one client; "" if there are none."""
+    found = [record["floor"] for record in records if "floor" in record]
+    lines = []
+    for name, what in FLOORS:
+        values = [one[name] for one in found if name in one]
+        if values:
+            p50, p99 = ([one[of] for one in values] for of in ("p50", "p99"))
+            lines.append(f"| {what} | {len(values)} | {whole(statistics.median(p50))} | {whole(min(p50))}-{whole(max(p50))} "
+                         f"| {whole(statistics.median(p99))} |")
+    heads = ["What the machine takes by itself", "", "| what | n | p50 us | min-max | p99 us |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join(heads + lines) if lines else ""
+
+
 # ---- ours and theirs ----
 
 CPU_COMPARED = ("CPU of the nodes per cycle", CPU_COLUMNS[0][2], False)
@@ -177,4 +197,4 @@ def targets(records):
 
 
 def whole_report(machine_line, records):
-    return "\n\n".join(part for part in (machine_line, tables(records), comparison(records), targets(records)) if part)
+    return "\n\n".join(part for part in (machine_line, tables(records), floors(records), comparison(records), targets(records)) if part)
