@@ -46,7 +46,8 @@ bool proto_decode_hello_reply(struct proto_bytes body, struct proto_hello_reply 
                               struct proto_error *ret_error);
 
 /* The fields of a request's body as proto_encode_request_body() wrote them. Takes what it consumed off the front of
- * `*bytes`. Same checks as above (INTERNAL kinds are allowed here). */
+ * `*bytes`. Same checks as above (INTERNAL kinds are allowed here), but a field that this version does not know is
+ * UNSUPPORTED: nodes of two versions that read one entry differently would part ways. */
 bool proto_decode_request_body(struct proto_bytes *bytes, enum proto_kind kind, union proto_request_body *ret_body,
                                struct proto_error *ret_error);
 

@@ -126,6 +126,21 @@ static void a_query_is_no_command(void **state)
     refused(f, entry, sizeof entry);
 }
 
+/* Who skipped a field would do another thing than a node that knows it. */
+static void a_field_of_a_later_version_is_not_skipped(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    /* [version, 0, 1, [2 (session.renew), 1, session, proof, 0, [0, nil]]] */
+    uint8_t entry[] = {0xdd, 0, 0, 0, 4, 1, 0, 0xce, 0, 0, 0,    1, 0x96, 2, 1, (uint8_t)a.session_id,
+                       0xcf, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0x92, 0, 0xc0};
+    memset(entry + 17, 'a', 8);
+    refused(f, entry, sizeof entry);
+    entry[sizeof entry - 3] = 0x91;
+    assert_int_equal(fsm_apply(f->fsm, entry, sizeof entry - 1, &f->effects, NULL), FSM_APPLIED);
+    assert_int_equal(effect(f, 0)->reply.status, PROTO_STATUS_OK);
+}
+
 /* Totality: whatever the bytes are, they are applied or refused, and the invariants hold. */
 static void any_bytes_are_applied_or_refused(void **state)
 {
@@ -166,6 +181,7 @@ int main(int argc, char **argv)
         TEST(a_command_that_does_not_fit_leaves_the_entry_as_it_was),
         TEST(what_this_version_does_not_know_changes_nothing),
         TEST(a_query_is_no_command),
+        TEST(a_field_of_a_later_version_is_not_skipped),
         TEST(any_bytes_are_applied_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
