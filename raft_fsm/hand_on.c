@@ -11,16 +11,44 @@
  *       on in the entries that follow, in the order in which the locks ran out of their share, and with a share of its
  *       own; fsm_next_due() asks for them. Until then who arrives queues behind.
  *   G5  A lock-delay closes a lock for everyone but a session with the key of the client that held it: that one is granted
- *       at once, past the queue, and ends the delay: it is the same client, back after its session expired.
+ *       at once, past the queue, and ends the delay: it is the same client, back after its session expired. If it waits
+ *       already, because it was back before the expiry of its session had its turn (X3), it is granted then.
  *   G6  The front of the queue could not be granted, unless the lock is pending (G4).
  *
  *   free <-> held --expiry of the session, with lock-delay--> delayed --its end--> free, handed on
- *                                                                +--acquire by the same client--> held */
+ *        --the same, its client waits again--> held               +--acquire by the same client--> held */
 #include <string.h>
 
 #include "raft_fsm/state.h"
 
+static void grant_to(struct fsm *fsm, struct lock *lock, struct waiter *waiter, const struct grant_wish *wish)
+{
+    struct grant *grant = fsm_grant_create(fsm, lock, waiter->session, wish);
+    if (waiter->has_value) {
+        fsm_lock_put_value(fsm, lock, waiter->value, waiter->value_bytes);
+    }
+    struct answer answer = {.kind = PROTO_LOCK_ACQUIRE};
+    fsm_answer_grant(grant, &answer);
+    fsm_waiter_end(fsm, waiter, &answer);
+}
+
 /* ---- lock-delay ---- */
+
+/* G5: the client whose session has ended is back already, and waits behind the grant that it has lost. Its window is
+ * looked through, not the queue: that may be much longer. */
+static struct waiter *waiter_of_client(const struct fsm *fsm, const struct lock *lock, const uint8_t *digest)
+{
+    const struct session *session = fsm_session_find_digest(fsm, digest);
+    bool waits = session != NULL && fsm_session_alive(fsm, session) && session->waits_count > 0;
+    for (uint32_t i = 0; waits && i < session->window.count; i++) {
+        const struct answer *answer = &session->window.list[i].answer;
+        if (answer->status == PROTO_STATUS_QUEUED && answer->waiter->lock == lock &&
+            answer->waiter->deadline_ms > fsm->time_ms) {
+            return answer->waiter;
+        }
+    }
+    return NULL;
+}
 
 void fsm_lock_delay_begin(struct fsm *fsm, struct lock *lock, const struct session *session)
 {
@@ -29,6 +57,12 @@ void fsm_lock_delay_begin(struct fsm *fsm, struct lock *lock, const struct sessi
         return;
     }
     LOCKSTEP_ASSERT(lock->grants == NULL);
+    struct waiter *back = waiter_of_client(fsm, lock, session->digest);
+    if (back != NULL) {
+        struct grant_wish wish = fsm_waiter_wish(back);
+        grant_to(fsm, lock, back, &wish);
+        return;
+    }
     struct lock_rest *rest = fsm_lock_rest(fsm, lock);
     rest->delay_until_ms = until_ms;
     rest->delay_session_id = session->id;
@@ -71,17 +105,6 @@ static enum proto_status dead_status(const struct fsm *fsm, const struct waiter 
 static bool can_never_be_admitted(const struct lock *lock, const struct grant_wish *wish)
 {
     return lock->limit != 0 && wish->limit != 0 && lock->limit != wish->limit;
-}
-
-static void grant_to(struct fsm *fsm, struct lock *lock, struct waiter *waiter, const struct grant_wish *wish)
-{
-    struct grant *grant = fsm_grant_create(fsm, lock, waiter->session, wish);
-    if (waiter->has_value) {
-        fsm_lock_put_value(fsm, lock, waiter->value, waiter->value_bytes);
-    }
-    struct answer answer = {.kind = PROTO_LOCK_ACQUIRE};
-    fsm_answer_grant(grant, &answer);
-    fsm_waiter_end(fsm, waiter, &answer);
 }
 
 /* One step at the front of the queue. @return false if the front has to stay. */

@@ -369,6 +369,7 @@ void fsm_answer_grant(const struct grant *grant, struct answer *ret);
 void fsm_lock_hand_on(struct fsm *fsm, struct lock *lock);
 /* Go on with the locks whose handing on ran out of its share of an earlier entry. */
 void fsm_pending_run(struct fsm *fsm);
+/* Or grant the free lock to the client whose session it was, if it waits for it. The caller hands the lock on. */
 void fsm_lock_delay_begin(struct fsm *fsm, struct lock *lock, const struct session *session);
 void fsm_lock_delay_end(struct fsm *fsm, struct lock *lock);
 /* A lock-delay runs that the end of an earlier session of the same client began. */

@@ -275,6 +275,27 @@ static void the_same_client_takes_its_lock_back_at_once(void **state)
     assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_OK);
 }
 
+/* The client was sooner than the expiry of its session: its request waits behind its own dead grant. */
+static void the_same_client_does_not_wait_for_its_own_delay(void **state)
+{
+    struct fixture *f = *state;
+    f->unchecked = true;
+    open_many(f, 2 * FSM_EXPIRIES_PER_ENTRY, 500);
+    struct client late = open_client(f, 'l', 500, 3000); /* its turn comes in the third entry */
+    struct client other = open_client(f, 'o', 50000, 0);
+    acquire(f, &late, "k", PROTO_MODE_EXCLUSIVE);
+    uint64_t first = enqueue(f, &other, "k", PROTO_MODE_SHARED, PROTO_WAIT_FOREVER);
+    f->time_ms = 500;
+    struct client again = open_client(f, 'l', 5000, 3000);
+    uint64_t waits = enqueue(f, &again, "k", PROTO_MODE_SHARED, PROTO_WAIT_FOREVER);
+    at(f, 500);
+    assert_int_equal(wait_ended(f, &again, waits)->status, PROTO_STATUS_OK); /* past the queue */
+    assert_int_equal(wait_ended(f, &other, first)->status, PROTO_STATUS_OK); /* beside it */
+    assert_int_equal(query_lock(f, "k").body.lock.delay_remaining_ms, 0);
+    fsm_check_invariants(f->fsm);
+    assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+}
+
 static void taking_back_shared_lets_shared_waiters_in(void **state)
 {
     struct fixture *f = *state;
@@ -324,6 +345,7 @@ int main(void)
         TEST(a_forced_release_does_not_tell_a_session_that_has_ended),
         TEST(a_delay_that_nobody_waits_for_leaves_nothing_behind),
         TEST(the_same_client_takes_its_lock_back_at_once),
+        TEST(the_same_client_does_not_wait_for_its_own_delay),
         TEST(taking_back_shared_lets_shared_waiters_in),
         TEST(equal_deadlines_of_other_kinds_have_an_order_too),
     };
