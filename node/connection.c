@@ -208,7 +208,6 @@ static void refuse(struct connection *connection)
     struct proto_buffer frame = {.data = NULL};
     const struct proto_hello_reply hello = {
         .status = PROTO_STATUS_OVERLOADED,
-        .version = PROTO_VERSION_MAX,
         .cluster_id = all->options.cluster_id,
         .node_id = all->options.node_id,
         .detail = {(const uint8_t *)detail, sizeof(detail) - 1},

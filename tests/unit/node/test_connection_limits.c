@@ -178,6 +178,7 @@ static void one_connection_too_many_hears_overloaded(void **state)
     assert_int_equal(taken, size);
     assert_true(proto_decode_hello_reply(body, &hello, &error));
     assert_int_equal(hello.status, PROTO_STATUS_OVERLOADED);
+    assert_int_equal(hello.version, 0); /* of a refusal */
     assert_int_equal(hello.cluster_id, 17);
     assert_int_equal(hello.node_id, 3);
     assert_int_equal(fixture->record.opened, 1);
