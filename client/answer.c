@@ -74,6 +74,9 @@ static void on_granted(struct lsc_core *core, struct boot_time now, struct lsc_c
         lsc_hold_drop(core, now, hold); /* its caller has gone (call_due.c, E3) */
     } else {
         outcome->hold = hold;
+        if (call->ambiguous) {
+            lsc_verify_grant(core, now, hold->grant); /* granted perhaps long ago, and taken away since */
+        }
     }
 }
 

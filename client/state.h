@@ -356,6 +356,8 @@ void lsc_release_unknown(struct lsc_core *core, struct boot_time now, const stru
 /* verify.c */
 /* The session was taken up on another connection. */
 void lsc_verify(struct lsc_core *core, struct boot_time now);
+/* This one may have ended before we heard of it. */
+void lsc_verify_grant(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant);
 void lsc_verify_count(struct lsc_core *core, struct boot_time now, const struct proto_session_row *row);
 void lsc_verify_lock(struct lsc_core *core, struct lsc_grant *grant, const struct proto_lock_reply *lock);
 

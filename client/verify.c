@@ -5,7 +5,8 @@
  * given out or taken up), the connection may be one of theirs, or one of them may have released the lock, which is no
  * news. The session, renewed all the while, would go on as if nothing had been. So when it has been taken up on another
  * connection, and after each renewal if it is shared, the state is asked: lock by lock if they are few, else first for the
- * number of the session's grants, which is too small if one is missing.
+ * number of the session's grants, which is too small if one is missing. A grant that is not known by then, because the answer
+ * to its acquire was lost too, is asked for when it comes: what is remembered of an acquire does not say what became of it.
  *
  * The reads are linearizable and begin after the grant was known: a token that is not there has ended. */
 #include <string.h>
@@ -47,20 +48,21 @@ static struct lsc_call *begin(struct lsc_core *core, struct boot_time now, const
     return call;
 }
 
+void lsc_verify_grant(struct lsc_core *core, struct boot_time now, struct lsc_grant *grant)
+{
+    struct proto_request request = {.kind = PROTO_LOCK_GET,
+                                    .body.lock_get.key = {(const uint8_t *)grant->key, (uint32_t)strlen(grant->key)}};
+    struct lsc_call *call = is_counted_on(core, grant) ? begin(core, now, &request) : NULL;
+    if (call != NULL) {
+        call->grant = grant;
+        grant->references++;
+    }
+}
+
 static void ask_for_each(struct lsc_core *core, struct boot_time now)
 {
     for (struct lsc_grant *grant = core->grants; grant != NULL; grant = grant->next) {
-        if (!is_counted_on(core, grant)) {
-            continue;
-        }
-        struct proto_request request = {
-            .kind = PROTO_LOCK_GET,
-            .body.lock_get.key = {(const uint8_t *)grant->key, (uint32_t)strlen(grant->key)}};
-        struct lsc_call *call = begin(core, now, &request);
-        if (call != NULL) {
-            call->grant = grant;
-            grant->references++;
-        }
+        lsc_verify_grant(core, now, grant);
     }
 }
 

@@ -95,6 +95,28 @@ static void a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection(v
     assert_ptr_equal(world.losses[0].user, &lost_user);
 }
 
+/* The same, of one that is not known when the session is taken up: the answer to its acquire was lost as well, and what the
+ * cluster remembers of that does not say what became of the grant. */
+static void a_grant_that_was_taken_away_before_it_was_heard_of_is_lost(void **state)
+{
+    (void)state;
+    (void)begin_acquire("k", PROTO_WAIT_FOREVER, &done);
+    (void)world_expect(&world, PROTO_LOCK_ACQUIRE);
+    world_cut(&world); /* then it is granted, and taken away by an administrator */
+    reconnect();
+    const struct world_request *acquire = world_expect(&world, PROTO_LOCK_ACQUIRE);
+    world_reply_grant(&world, acquire, 45, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+    assert_int_equal(done.result, LOCKSTEP_OK);
+    const struct world_request *get = world_expect(&world, PROTO_LOCK_GET);
+    assert_false(get->request.stale);
+    struct proto_reply reply = {.kind = PROTO_LOCK_GET, .id = get->request.id};
+    world_reply(&world, &reply);
+    assert_int_equal(world.losses_count, 1);
+    assert_ptr_equal(world.losses[0].user, &done);
+    assert_int_equal(world.losses[0].reason, LOCKSTEP_LOST_ENDED);
+    assert_false(lsc_hold_is_held(world.core, world.now, done.hold));
+}
+
 /* Whoever has the handle may release the lock, and hears of its loss first: the event goes to the connection last heard. */
 static void a_grant_whose_handle_was_given_out_is_looked_after(void **state)
 {
@@ -482,6 +504,7 @@ int main(void)
         RULE(outstanding_requests_are_sent_again_in_order_with_their_ids),
         RULE(what_was_answered_is_not_sent_again),
         RULE(a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection),
+        RULE(a_grant_that_was_taken_away_before_it_was_heard_of_is_lost),
         RULE(a_grant_whose_handle_was_given_out_is_looked_after),
         RULE(a_lock_that_ended_before_it_was_given_out_is_lost_afterwards),
         RULE(the_floor_lies_below_every_unanswered_request),
