@@ -429,9 +429,9 @@ void lsc_hold_drop(struct lsc_core *core, struct boot_time now, struct lsc_hold 
 {
     struct lsc_grant *grant = hold->grant;
     bool holds = !hold->released && !hold->told && grant->state == GRANT_HELD;
-    if (holds && grant->session_id == core->session.id && !core->closing) {
+    if (holds && grant->session_id == core->session.id) {
         lsc_release_later(core, now, grant);
-    } /* else it ends by itself, or its release is owed by the grant */
+    } /* else it ends by itself, or its release is owed by the grant, or the core is closing and it was silenced */
     *(hold->prev == NULL ? &grant->first_hold : &hold->prev->next) = hold->next;
     if (hold->next != NULL) {
         hold->next->prev = hold->prev;

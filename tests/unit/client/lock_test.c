@@ -482,6 +482,27 @@ static void detaching_waits_for_a_connection_to_give_back_on(void **state)
     assert_int_equal(closed.result, LOCKSTEP_OK);
 }
 
+/* Its caller was told CANCELLED, and that what comes of it is given back. */
+static void detaching_gives_back_what_a_cancelled_acquire_was_granted(void **state)
+{
+    (void)state;
+    static struct world_done closed;
+    closed = (struct world_done){.world = &world};
+    struct proto_lock_acquire body = world_acquire_body("a", PROTO_WAIT_FOREVER);
+    struct lsc_call *call = lsc_acquire(world.core, world.now, &body, &done, &done, world_done);
+    const struct world_request *acquire = world_expect(&world, PROTO_LOCK_ACQUIRE);
+    lsc_acquire_cancel(world.core, world.now, call);
+    const struct world_request *cancel = world_expect(&world, PROTO_LOCK_CANCEL);
+    lsc_core_close(world.core, world.now, true, &closed, world_done);
+    world_reply_grant(&world, acquire, 45, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+    world_reply_status(&world, cancel, PROTO_STATUS_NOT_FOUND, world_cluster_ms(&world));
+    assert_int_equal(closed.count, 0);
+    const struct world_request *release = world_expect(&world, PROTO_LOCK_RELEASE);
+    assert_int_equal(release->request.body.lock_release.token, 45);
+    world_reply_ok(&world, release, world_cluster_ms(&world));
+    assert_int_equal(closed.result, LOCKSTEP_OK);
+}
+
 /* ---- adopting ---- */
 
 static void an_adopted_session_is_looked_up_and_not_renewed_unasked(void **state)
@@ -571,6 +592,7 @@ int main(void)
         RULE(detaching_says_nothing_to_the_cluster),
         RULE(detaching_sees_to_a_release_that_is_under_way),
         RULE(detaching_waits_for_a_connection_to_give_back_on),
+        RULE(detaching_gives_back_what_a_cancelled_acquire_was_granted),
         RULE(an_adopted_session_is_looked_up_and_not_renewed_unasked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
