@@ -187,6 +187,11 @@ void lsc_core_received(struct lsc_core *core, struct boot_time now, const void *
     lsc_settle(core, now);
 }
 
+bool lsc_core_is_led(const struct lsc_core *core)
+{
+    return core->route.state == ROUTE_READY && core->route.leads;
+}
+
 void lsc_core_disconnected(struct lsc_core *core, struct boot_time now, const char *why)
 {
     if (core->closed) {

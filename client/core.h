@@ -124,6 +124,8 @@ void lsc_core_close(struct lsc_core *core, struct boot_time now, bool keep_sessi
 
 /* ---- facts ---- */
 
+/* There is a connection, to a node that says that it leads. */
+bool lsc_core_is_led(const struct lsc_core *core);
 uint64_t lsc_session_id(const struct lsc_core *core); /* 0: none */
 const uint8_t *lsc_session_secret(const struct lsc_core *core);
 /* Another process gets the secret: from now on it may release and lose what is held here (verify.c). */

@@ -64,7 +64,7 @@ struct driver {
     struct proto_buffer out;
     struct link *link;
     unsigned links;       /* not freed yet */
-    unsigned unconnected; /* attempts in a row that reached nobody */
+    unsigned fruitless;   /* how little came of the last attempts (link.c) */
 
     struct driver_event *events_first, *events_last;
     struct driver_event *running;

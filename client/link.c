@@ -11,11 +11,15 @@
 #include "protocol/assert.h"
 
 enum { READ_BYTES = 64 * 1024, USER_TIMEOUT_MS_MIN = 100 };
+/* What a link adds to driver.fruitless, and from where on a name's addresses are doubted. */
+enum { FRUITLESS_UNHEARD = 2, FRUITLESS_UNLED = 1, FRUITLESS_DOUBT = 2 };
 
 struct link {
     struct driver *driver;
     bool current; /* the driver's; else dropped */
     bool connected;
+    bool heard;   /* something came, */
+    bool led;     /* from a node that leads */
     bool has_tcp; /* `tcp` is open, or closing */
     bool resolving;
     uv_tcp_t tcp;
@@ -72,7 +76,9 @@ static void link_drop(struct driver *driver)
         return;
     }
     link->current = false;
-    driver->unconnected += !link->connected;
+    if (!link->led) {
+        driver->fruitless += link->heard ? FRUITLESS_UNLED : FRUITLESS_UNHEARD;
+    }
     if (link->resolving) {
         (void)uv_cancel((uv_req_t *)&link->resolve); /* too late for that is fine: its callback comes in any case */
     }
@@ -117,6 +123,9 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         link_fail(link, size == UV_EOF ? "it closed the connection" : uv_strerror((int)size));
     } else if (size > 0 && link_is_heard(link)) {
         lsc_core_received(driver->core, driver_now(driver), buffer->base, (size_t)size);
+        link->heard = true;
+        link->led |= lsc_core_is_led(driver->core);
+        driver->fruitless = link->led ? 0 : driver->fruitless;
     }
     (void)pthread_mutex_unlock(&driver->mutex);
     free(buffer->base);
@@ -167,8 +176,9 @@ static int link_write(struct link *link, const uint8_t *data, size_t size)
 
 static void link_connect(struct link *link, const struct sockaddr *address);
 
-/* The resolver's order is kept, until an attempt has found nobody: if the first address swallows what is sent to it, the
- * core's patience ends before the second has its turn, and so it would every time. */
+/* The resolver's order is kept, until an attempt has heard nobody: if the first address swallows what is sent to it, or is that of
+ * a process which is stopped, the core's patience ends before the second has its turn, and so it would every time. One that
+ * answers and knows no leader may be in the midst of an election; if that lasts, it may be alone, and the others be well. */
 static struct addrinfo *choose_first(const struct link *link)
 {
     unsigned count = 0;
@@ -176,7 +186,8 @@ static struct addrinfo *choose_first(const struct link *link)
         count++;
     }
     struct addrinfo *first = link->found;
-    unsigned skip = link->driver->unconnected == 0 ? 0 : (unsigned)(driver_random() % count);
+    bool doubted = link->driver->fruitless >= FRUITLESS_DOUBT;
+    unsigned skip = doubted ? (unsigned)(driver_random() % count) : 0;
     for (; skip > 0; skip--) {
         first = first->ai_next;
     }
@@ -235,7 +246,6 @@ static void on_connected(uv_connect_t *request, int status)
     } else {
         set_socket_options(link);
         link->connected = true;
-        driver->unconnected = 0;
         int error = uv_read_start((uv_stream_t *)&link->tcp, on_alloc, on_read);
         if (error < 0) {
             link_fail(link, uv_strerror(error));

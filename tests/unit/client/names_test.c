@@ -1,4 +1,4 @@
-/* A name with several addresses, of which the first swallows what is sent to it. The resolver is this program's own. */
+/* A name with several addresses, of which the first is of no use. The resolver is this program's own. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,34 +65,46 @@ static int new_socket(void)
     return fd;
 }
 
-/* A listener that accepts nobody, and whose queue is full: whoever connects now hears nothing. */
-static int swallow(int fillers[FILLERS])
+/* On the name's first address. */
+static int new_listener(int backlog)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     int listener = new_socket();
     assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(listen(listener, backlog), 0);
     assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    for (unsigned i = 0; i < FILLERS; i++) {
-        fillers[i] = new_socket();
-        assert_true(connect(fillers[i], (struct sockaddr *)&address, size) == 0 || errno == EINPROGRESS);
-    }
     addresses[0] = address;
     return listener;
 }
 
-static void an_address_that_swallows_everything_does_not_hide_the_others(void **state)
+/* A listener that accepts nobody, and whose queue is full: whoever connects now hears nothing. */
+static int swallow(int fillers[FILLERS])
 {
-    (void)state;
-    int fillers[FILLERS];
+    int listener = new_listener(0);
+    const struct sockaddr *address = (const struct sockaddr *)&addresses[0];
+    for (unsigned i = 0; i < FILLERS; i++) {
+        fillers[i] = new_socket();
+        assert_true(connect(fillers[i], address, sizeof(addresses[0])) == 0 || errno == EINPROGRESS);
+    }
+    return listener;
+}
+
+static struct sockaddr_in address_of(const struct fake_node *node)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    address.sin_port = htons((uint16_t)strtoul(strrchr(fake_node_endpoint(node), ':') + 1, NULL, 10));
+    return address;
+}
+
+/* A node at the name's second address; whoever is at the first must not keep the client from it. */
+static void acquire_at_second_address(void)
+{
     struct lockstep_options options;
     struct lockstep_client *client = NULL;
     struct lockstep_lock *lock = NULL;
     struct fake_node *node = fake_node_start();
-    int listener = swallow(fillers);
-    addresses[1] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    addresses[1].sin_port = htons((uint16_t)strtoul(strrchr(fake_node_endpoint(node), ':') + 1, NULL, 10));
+    addresses[1] = address_of(node);
     lockstep_options_init(&options);
     options.endpoints = "cluster.test:7400";
     options.connect_timeout_ms = 50; /* each attempt at the name */
@@ -102,16 +114,46 @@ static void an_address_that_swallows_everything_does_not_hide_the_others(void **
     lockstep_lock_free(lock);
     lockstep_client_free(client);
     fake_node_stop(node);
+}
+
+static void an_address_that_swallows_everything_does_not_hide_the_others(void **state)
+{
+    (void)state;
+    int fillers[FILLERS];
+    int listener = swallow(fillers);
+    acquire_at_second_address();
     for (unsigned i = 0; i < FILLERS; i++) {
         (void)close(fillers[i]);
     }
     (void)close(listener);
 }
 
+/* Its system takes connections on; the process is stopped. */
+static void an_address_that_never_greets_does_not_hide_the_others(void **state)
+{
+    (void)state;
+    int listener = new_listener(SOMAXCONN);
+    acquire_at_second_address();
+    (void)close(listener);
+}
+
+/* It has lost the others, and names nobody. */
+static void a_node_without_a_leader_does_not_hide_the_others(void **state)
+{
+    (void)state;
+    struct fake_node *alone = fake_node_start();
+    fake_node_set_id(alone, 2);
+    addresses[0] = address_of(alone);
+    acquire_at_second_address();
+    fake_node_stop(alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_that_swallows_everything_does_not_hide_the_others),
+        cmocka_unit_test(an_address_that_never_greets_does_not_hide_the_others),
+        cmocka_unit_test(a_node_without_a_leader_does_not_hide_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
