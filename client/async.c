@@ -242,6 +242,7 @@ static void on_closed(void *ctx, int result)
     void *arg = async->closed_arg;
     free(async);
     if (cb != NULL) {
+        (void)result_explain(result, "");
         cb(arg, result);
     }
 }

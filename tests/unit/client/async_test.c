@@ -42,6 +42,7 @@ static void on_done(void *arg, int result)
     assert_false(in_call);
     seen->count++;
     seen->result = result;
+    assert_int_equal(result == LOCKSTEP_OK, lockstep_error_message()[0] == '\0'); /* it is about this result */
 }
 
 static void on_acquired(void *arg, int result, struct lockstep_lock *lock,
