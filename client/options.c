@@ -122,7 +122,10 @@ static int split_endpoints(struct client_options *ret, const char *endpoints)
             *rest++ = '\0';
         }
         at += strspn(at, " ");
-        at[strcspn(at, " ")] = '\0';
+        size_t length = strcspn(at, " ");
+        if (at[length + strspn(at + length, " ")] == '\0') { /* else it is no address: nothing is passed over unsaid */
+            at[length] = '\0';
+        }
         if (!address_valid(at)) {
             return result_set(LOCKSTEP_INVALID, "endpoints: \"%.100s\" is not \"host:port\" with a port of 1 .. 65535", at);
         }

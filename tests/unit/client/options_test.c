@@ -44,6 +44,19 @@ static void there_are_sixteen_endpoints_at_most(void **state)
     refused_for("endpoints");
 }
 
+static void endpoints_are_separated_by_commas(void **state)
+{
+    (void)state;
+    struct lockstep_client *client = NULL;
+    options.endpoints = " h:1 ,h:2 , [::1]:3  ";
+    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
+    lockstep_client_free(client);
+    options.endpoints = "h:1 h:2"; /* who writes so does not mean the first one alone */
+    refused_for("endpoints");
+    options.endpoints = "h:1,";
+    refused_for("endpoints");
+}
+
 static void an_owner_is_a_short_text(void **state)
 {
     (void)state;
@@ -139,6 +152,7 @@ static void what_an_acquire_asks_for_has_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        RULE(endpoints_are_separated_by_commas),
         RULE(there_are_sixteen_endpoints_at_most),    RULE(an_owner_is_a_short_text),
         RULE(options_that_nobody_set_up_are_refused), RULE(an_address_is_split_at_its_last_colon),
         RULE(what_an_acquire_asks_for_has_bounds),
