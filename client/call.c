@@ -253,7 +253,18 @@ static bool is_in_session(const struct lsc_call *call)
 
 void lsc_calls_fail_unsent(struct lsc_core *core, int result, const char *detail)
 {
-    fail_where(core, is_unsent, result, detail);
+    struct lsc_outcome outcome = {.result = result, .detail = detail};
+    for (unsigned place = 0; place < CALL_PLACES; place++) {
+        struct lsc_call *next = NULL;
+        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
+            next = call->next;
+            if (is_unsent(call) && call->request.kind == PROTO_LOCK_RELEASE) {
+                lsc_call_tell(core, call, &outcome); /* it goes on, as when its time is up (call_due.c) */
+            } else if (is_unsent(call)) {
+                lsc_call_end(core, call, &outcome);
+            }
+        }
+    }
 }
 
 void lsc_calls_fail_session(struct lsc_core *core, int result, const char *detail)

@@ -381,7 +381,8 @@ LOCKSTEP_EXPORT int lockstep_lock_set_value(struct lockstep_lock *lock, const vo
  *                               happened to what it protects.
  *         LOCKSTEP_SESSION_LOST the same, with the whole session.
  *         LOCKSTEP_UNKNOWN      no answer in time; the library goes on trying in the background.
- *         LOCKSTEP_UNREACHABLE  as LOCKSTEP_UNKNOWN, and certainly not released yet.
+ *         LOCKSTEP_UNREACHABLE, LOCKSTEP_LIMIT, LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_UNSUPPORTED  as LOCKSTEP_UNKNOWN, and
+ *                               certainly not released yet.
  * Blocks for request_timeout_ms at most.
  */
 LOCKSTEP_EXPORT int lockstep_lock_release(struct lockstep_lock *lock);

@@ -242,6 +242,28 @@ static void nodes_of_another_cluster_are_refused_and_named(void **state)
     world_expect_none(&world);
 }
 
+/* Its handle can not release it any more, and the session is renewed as soon as it can be. */
+static void a_release_goes_on_though_every_node_is_anothers(void **state)
+{
+    (void)state;
+    struct proto_hello_reply other = {
+        .status = PROTO_STATUS_OK, .version = 1, .cluster_id = 100, .node_id = 1, .leader_id = 1, .heartbeat_ms = 1000};
+    world_open_session(&world);
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, NULL);
+    world_cut(&world);
+    (void)lsc_release(world.core, world.now, hold, &done, world_done);
+    while (done.count == 0) {
+        world_await_connect(&world);
+        world_accept_hello(&world, &other);
+    }
+    assert_int_equal(done.result, LOCKSTEP_WRONG_CLUSTER);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    const struct world_request *open = world_expect(&world, PROTO_SESSION_OPEN);
+    world_reply_session(&world, open, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+    assert_int_equal(world_expect(&world, PROTO_LOCK_RELEASE)->request.body.lock_release.token, 40);
+}
+
 static void the_first_cluster_that_answers_is_stayed_with(void **state)
 {
     (void)state;
@@ -452,6 +474,7 @@ int main(void)
         RULE(an_endpoint_that_does_not_answer_is_left_after_the_connect_timeout),
         RULE(a_request_that_was_never_sent_ends_unreachable_in_time),
         RULE(nodes_of_another_cluster_are_refused_and_named),
+        RULE(a_release_goes_on_though_every_node_is_anothers),
         RULE(the_first_cluster_that_answers_is_stayed_with),
         RULE(not_leader_sends_the_request_to_the_leader_with_the_same_id),
         RULE(unavailable_is_asked_again_of_the_next_leader),
