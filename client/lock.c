@@ -1,7 +1,7 @@
 /* Owns grants and holds: how long each is certain, when that is said to be over, and that nothing is kept which nobody has.
  *
  *  G1  A grant is certain up to the earliest of: the session's local deadline; that of its own lease, if it has one; and what
- *      an extend under way may have made of it (`cap`, as in session.c S3). All by lease.h.
+ *      an extend under way may have made of it (`cap`). All by lease.h.
  *  G2  hold_lost() comes lsc_lead_ms() before that, or when the cluster says that the grant has ended. Once for each hold.
  *  G3  A grant whose certain time ran out may still live at the cluster. When the time has passed, so that its holders have
  *      surely stopped, they are released there; not before, because they may be at work until then.

@@ -9,8 +9,8 @@
  *  S2  What counts is the deadline of the reply with the greatest cluster time: later entries overrule earlier ones, in
  *      whatever order their replies come. Of two with the same time the earlier deadline counts,
  *      unless one was asked for after the other's reply was heard.
- *  S3  Between the sending of a renewal with a new TTL and its answer the session may end by the old or by the new one: the
- *      earlier is counted on (`cap`).
+ *  S3  A renewal under way takes no certain time away, however short the TTL that it asks for: the cluster never moves a
+ *      session's deadline back.
  *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were.
  *  S5  A new TTL is that of the core's own renewals from its first sending on: one that was never sent changes nothing, and one
  *      that is sent again does not undo a later one. But until it is answered the session may still live by a shorter one:
@@ -35,7 +35,6 @@ void lsc_session_init(struct lsc_core *core)
 {
     struct session *session = &core->session;
     session->ttl_ms = core->config.session_ttl_ms;
-    session->cap = BOOT_NEVER;
     session->renew_at = BOOT_NEVER;
     session->adopted = core->config.adopt_session_id != 0;
     session->renews = !session->adopted;
@@ -180,37 +179,19 @@ void lsc_session_resume(struct lsc_core *core, struct boot_time now)
     session->resuming = session->opener != NULL;
 }
 
-/* S3 */
+/* S5 */
 void lsc_session_sent(struct lsc_core *core, struct lsc_call *call)
 {
-    struct session *session = &core->session;
-    uint64_t ttl_ms = 0;
-    if (call->request.kind == PROTO_SESSION_RENEW) {
-        ttl_ms = call->request.body.session_renew.ttl_ms;
-    } else if (call->request.kind == PROTO_SESSION_OPEN) {
-        ttl_ms = call->request.body.session_open.ttl_ms;
-    }
-    if (ttl_ms == 0) {
-        return;
-    }
-    if (!call->counted) {
+    uint64_t ttl_ms = call->request.kind == PROTO_SESSION_RENEW ? call->request.body.session_renew.ttl_ms : 0;
+    if (ttl_ms != 0 && !call->counted) {
         call->counted = true;
-        session->renewals_asked++;
-        if (call->request.kind == PROTO_SESSION_RENEW) {
-            session->ttl_ms = ttl_ms; /* S5 */
-        }
+        core->session.ttl_ms = ttl_ms;
     }
-    session->cap = boot_earlier(session->cap, lease_from(&core->clock, call->sent_at, ttl_ms));
 }
 
 void lsc_session_forget(struct lsc_core *core, const struct lsc_call *call)
 {
     struct session *session = &core->session;
-    bool is_renewal = call->request.kind == PROTO_SESSION_RENEW || call->request.kind == PROTO_SESSION_OPEN;
-    if (is_renewal && call->counted) {
-        session->renewals_asked--;
-        session->cap = session->renewals_asked == 0 ? BOOT_NEVER : session->cap;
-    }
     if (call == session->renewal) {
         session->renewal = NULL;
     }
@@ -235,7 +216,7 @@ struct boot_time lsc_session_local(const struct lsc_core *core)
     if (!session->dated) {
         return (struct boot_time){0};
     }
-    return boot_earlier(lease_clock_local(&core->clock, session->deadline), session->cap);
+    return lease_clock_local(&core->clock, session->deadline);
 }
 
 /* S2 */

@@ -66,7 +66,7 @@ struct lsc_call {
     bool verifies;          /* a query of verify.c */
     bool abandoned;         /* an acquire whose caller has gone: what it gets is given back */
     bool ambiguous;         /* an earlier sending may have been executed, and was not answered */
-    bool counted;           /* in renewals_asked or extends_pending */
+    bool counted;           /* in extends_pending; of a renewal: its TTL is the session's */
     int refusal;            /* what it was refused with before the next attempt; LOCKSTEP_OK: it was not */
     struct boot_time begun; /* when it was asked for */
     uint64_t begun_after;   /* how many messages had been heard by then */
@@ -149,8 +149,6 @@ struct session {
     struct cluster_time deadline;
     struct cluster_time as_of;    /* by the entry of this time, */
     uint64_t dated_by;            /* as told by this message */
-    unsigned renewals_asked;      /* renewals with a TTL of their own under way: until they are answered the session may */
-    struct boot_time cap;         /* end as early as the shortest of them says */
     bool loss_told;               /* of the certain time that ran out last */
     int failure;                  /* why it can not be opened; LOCKSTEP_OK */
     char failure_text[DETAIL_BYTES];
@@ -185,8 +183,8 @@ struct lsc_grant {
     struct cluster_time lease_deadline;
     struct cluster_time lease_as_of;
     uint64_t lease_by; /* as session.dated_by */
-    unsigned extends_pending; /* as session.renewals_asked */
-    struct boot_time cap;
+    unsigned extends_pending; /* under way: until they are answered the lease may end as early as the shortest of */
+    struct boot_time cap;     /* them says */
     uint64_t cap_ttl_ms; /* the shortest that an extend under way has asked for */
     struct lsc_hold *first_hold;
     char key[];

@@ -27,6 +27,20 @@ static void an_extend_to_less_than_the_lead_loses_nothing_while_it_is_under_way(
     assert_int_equal(world.losses_count, 1);
 }
 
+/* It takes no time away that the session had been promised, whenever it is answered. */
+static void a_shorter_ttl_under_way_loses_no_lock(void **state)
+{
+    (void)state;
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, &first_user);
+    uint64_t certain_ms = lsc_hold_remaining_ms(world.core, world.now, hold);
+    (void)lsc_session_renew(world.core, world.now, 100, &done, world_done);
+    (void)world_expect(&world, PROTO_SESSION_RENEW);
+    assert_int_equal(lsc_hold_remaining_ms(world.core, world.now, hold), certain_ms);
+    world_pass(&world, 2000); /* the leader is gone for so long */
+    assert_int_equal(world.losses_count, 0);
+    assert_int_equal(lsc_hold_remaining_ms(world.core, world.now, hold), certain_ms - 2000);
+}
+
 /* Found by a torture run: a caller who was told "not done" had the new TTL all the same. */
 static void a_new_ttl_that_was_never_sent_changes_nothing(void **state)
 {
@@ -118,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE(an_extend_to_less_than_the_lead_loses_nothing_while_it_is_under_way),
+        RULE(a_shorter_ttl_under_way_loses_no_lock),
         RULE(a_new_ttl_that_was_never_sent_changes_nothing),
         RULE(a_renewal_that_is_sent_again_does_not_undo_a_later_ttl),
         RULE(a_longer_ttl_under_way_loses_no_lock),
