@@ -53,6 +53,14 @@ static int reason_of(const struct lsc_core *core, const struct lsc_call *call, c
     return route->failure;
 }
 
+/* E1, for who waits for the session itself. Looking up an adopted one has no effect. */
+static bool may_have_opened(const struct lsc_core *core, const struct lsc_call *call)
+{
+    const struct lsc_call *opener = core->session.opener;
+    bool is_out = opener != NULL && (opener->place == CALL_SENT || opener->ambiguous);
+    return call->waits_for_session && !core->session.adopted && (is_out || core->session.unheard);
+}
+
 static void time_out(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
 {
     char detail[DETAIL_BYTES] = "";
@@ -60,7 +68,8 @@ static void time_out(struct lsc_core *core, struct boot_time now, struct lsc_cal
                    proto_operation_find(call->request.kind)->served_by == PROTO_LOG ||
                    call->request.kind == PROTO_CLUSTER_TRANSFER;
     bool maybe = changes && !call->waits_for_session && (call->ambiguous || call->place == CALL_SENT);
-    int result = maybe ? LOCKSTEP_UNKNOWN : reason_of(core, call, detail, sizeof(detail));
+    bool unknown = maybe || may_have_opened(core, call);
+    int result = unknown ? LOCKSTEP_UNKNOWN : reason_of(core, call, detail, sizeof(detail));
     struct lsc_outcome outcome = {.result = result, .detail = detail};
     bool background = call->request.kind == PROTO_LOCK_RELEASE || (maybe && call->in_session);
     if (maybe && call->request.kind == PROTO_LOCK_ACQUIRE) {

@@ -223,6 +223,22 @@ static void a_request_that_was_never_sent_ends_unreachable_in_time(void **state)
     assert_non_null(strstr(done.detail, "connection refused"));
 }
 
+static void a_session_that_may_have_been_opened_is_not_said_to_be_out_of_reach(void **state)
+{
+    (void)state;
+    (void)lsc_session_open(world.core, world.now, &done, world_done);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    (void)world_expect(&world, PROTO_SESSION_OPEN);
+    world_cut(&world); /* the answer is lost with it */
+    while (done.count == 0) {
+        world_await_connect(&world);
+        world_refuse(&world);
+        world_pass(&world, 100);
+    }
+    assert_int_equal(done.result, LOCKSTEP_UNKNOWN);
+}
+
 static void nodes_of_another_cluster_are_refused_and_named(void **state)
 {
     (void)state;
@@ -473,6 +489,7 @@ int main(void)
         RULE(hints_in_circles_are_followed_with_backoff),
         RULE(an_endpoint_that_does_not_answer_is_left_after_the_connect_timeout),
         RULE(a_request_that_was_never_sent_ends_unreachable_in_time),
+        RULE(a_session_that_may_have_been_opened_is_not_said_to_be_out_of_reach),
         RULE(nodes_of_another_cluster_are_refused_and_named),
         RULE(a_release_goes_on_though_every_node_is_anothers),
         RULE(the_first_cluster_that_answers_is_stayed_with),
