@@ -616,8 +616,8 @@ LOCKSTEP_EXPORT int lockstep_cluster_status(struct lockstep_client *client, stru
 LOCKSTEP_EXPORT void lockstep_cluster_status_free(struct lockstep_cluster_status *status);
 
 /** Ask the leader to hand leadership to `node_id` (0: to any voter that is up to date). @return LOCKSTEP_OK: it has begun to, or
- * that node leads already; LOCKSTEP_NOT_FOUND: there is no such voter, or it is not up to date; LOCKSTEP_UNREACHABLE,
- * LOCKSTEP_UNKNOWN. Blocks. */
+ * that node leads already; LOCKSTEP_NOT_FOUND: there is no such voter, or it is not connected or not up to date;
+ * LOCKSTEP_UNREACHABLE, LOCKSTEP_UNKNOWN. Blocks. */
 LOCKSTEP_EXPORT int lockstep_cluster_transfer(struct lockstep_client *client, uint64_t node_id);
 
 /* ==== the same on a libuv loop ====

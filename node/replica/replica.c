@@ -375,29 +375,44 @@ bool replica_propose(struct replica *replica, struct local_time now, const struc
     return true;
 }
 
+/* A voter that is connected and was heard lately. Raft asks for neither: whoever is handed leadership and is gone keeps everybody
+ * waiting for an election timeout, in which nothing is proposed. */
+static bool voter_is_there(const struct replica *replica, const struct replica_peer *peer, raft_index *ret_match)
+{
+    return peer->node_id != 0 && peer->voter && peer->accepted && peer->connected &&
+           replica->now_ms < peer->heard_ms + replica->config.election_timeout_ms &&
+           raft_match_index(&replica->raft, peer->node_id, ret_match) == 0;
+}
+
 /* The voter that is there and has most of the log; 0: none. Raft's own choice, if nobody has all of it in this moment, is the
- * last of the configuration: one that is gone keeps everybody waiting for an election timeout. */
+ * last of the configuration. */
 static uint64_t best_voter(const struct replica *replica)
 {
     uint64_t best = 0;
     raft_index best_match = 0;
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
-        const struct replica_peer *peer = &replica->peers[i];
         raft_index match = 0;
-        bool there = peer->node_id != 0 && peer->voter && peer->accepted && peer->connected &&
-                     replica->now_ms < peer->heard_ms + replica->config.election_timeout_ms;
-        if (there && raft_match_index(&replica->raft, peer->node_id, &match) == 0 && match > best_match) {
-            best = peer->node_id;
+        if (voter_is_there(replica, &replica->peers[i], &match) && match > best_match) {
+            best = replica->peers[i].node_id;
             best_match = match;
         }
     }
     return best;
 }
 
+/* Whether a node that was named can take over soon: what it lacks may be under way to it, but not more than that. */
+static bool voter_fits(struct replica *replica, uint64_t node_id)
+{
+    const struct replica_peer *peer = replica_peer_find(replica, node_id);
+    raft_index match = 0;
+    return peer != NULL && voter_is_there(replica, peer, &match) &&
+           match + replica->config.entries_in_flight_max >= raft_last_index(&replica->raft);
+}
+
 bool replica_transfer(struct replica *replica, struct local_time now, uint64_t node_id)
 {
     replica_time(replica, now);
-    if (!replica_leads(replica)) {
+    if (!replica_leads(replica) || (node_id != 0 && !voter_fits(replica, node_id))) {
         return false;
     }
     node_id = node_id == 0 ? best_voter(replica) : node_id;

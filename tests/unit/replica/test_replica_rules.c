@@ -336,6 +336,35 @@ static void leadership_is_handed_to_a_voter_that_is_there(void **state)
     cluster_free(cluster);
 }
 
+/* Raft would take either, and nothing would be proposed for an election timeout. */
+static void leadership_is_not_handed_to_a_named_voter_that_is_gone_or_far_behind(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster), gone = leader == 2 ? 1 : 2;
+    struct replica *replica = cluster->nodes[leader].replica;
+    const struct replica_peer *peer = replica_peer_find(replica, gone + 1);
+    cluster_crash(cluster, gone);
+    cluster_run(cluster, 1000);
+    assert_false(replica_transfer(replica, (struct local_time){cluster->now_ms}, gone + 1));
+    for (unsigned i = 0; i < 2 * replica->config.entries_in_flight_max; i++) {
+        assert_true(cluster_propose(cluster, leader, 10));
+        cluster_run(cluster, 10);
+    }
+    cluster_start_all(cluster);
+    while (!peer->connected || !peer->accepted || cluster->now_ms > peer->heard_ms + 1) {
+        cluster_run(cluster, 1);
+    }
+    assert_false(replica_transfer(replica, (struct local_time){cluster->now_ms}, gone + 1));
+    cluster_converge(cluster);
+    assert_int_equal(cluster_sure_leader(cluster), leader);
+    assert_true(replica_transfer(replica, (struct local_time){cluster->now_ms}, gone + 1));
+    cluster_run(cluster, 100);
+    assert_int_equal(cluster_sure_leader(cluster), gone);
+    cluster_free(cluster);
+}
+
 /* The others commit without it. What waits for its disk must not grow for ever, nor the cluster be as slow as that disk. */
 static void a_leader_whose_disk_is_behind_proposes_no_more_and_hands_over(void **state)
 {
@@ -415,6 +444,7 @@ int main(void)
         cmocka_unit_test(nobody_leads_before_its_first_entry_is_durable),
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
         cmocka_unit_test(leadership_is_handed_to_a_voter_that_is_there),
+        cmocka_unit_test(leadership_is_not_handed_to_a_named_voter_that_is_gone_or_far_behind),
         cmocka_unit_test(a_leader_whose_disk_is_behind_proposes_no_more_and_hands_over),
         cmocka_unit_test(a_leader_that_has_its_log_to_apply_is_not_behind),
     };
