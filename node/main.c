@@ -50,6 +50,12 @@ static unsigned errors_kept(const struct config_errors *errors)
     return errors->count < CONFIG_ERRORS_MAX ? errors->count : CONFIG_ERRORS_MAX;
 }
 
+/* Whoever asked for a text, and did not get it, is told by the exit code. */
+static enum node_exit written(void)
+{
+    return fflush(stdout) == 0 && ferror(stdout) == 0 ? NODE_EXIT_OK : NODE_EXIT_INTERNAL;
+}
+
 /* --check-config: for people, so without the form of a log. */
 static enum node_exit check(const struct config *config, const struct config_errors *errors)
 {
@@ -66,7 +72,7 @@ static enum node_exit check(const struct config *config, const struct config_err
         (void)fprintf(stderr, "lockstepd: warning: %s\n", doubts.text[i]);
     }
     config_print(config, stdout);
-    return NODE_EXIT_OK;
+    return written();
 }
 
 static enum node_exit refuse(const struct config_errors *errors, struct logger *logger)
@@ -130,7 +136,7 @@ int main(int argc, char **argv)
     fill_standard_descriptors();
     enum config_action action = config_load(&config, argc, argv, environ, &errors);
     if (print(action)) {
-        return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return (int)written();
     }
     if (action == CONFIG_CHECK) {
         return (int)check(&config, &errors);

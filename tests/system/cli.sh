@@ -330,6 +330,10 @@ expect_code 122 env -u LOCKSTEP_ENDPOINTS TMPDIR="$dir" "$lockstep" --timeout 10
 says "127.0.0.1:1: .*; the endpoints are those of deploy/local-cluster, from $left/endpoints$"
 rm -r "$left"
 
+story "a check of the settings that could not be written is no success"
+"$bin/lockstepd" --dev --check-config >/dev/full
+equal $? 1 "exit code of --check-config with a full disk for its output"
+
 story "a node may be started without standard descriptors, and serves"
 "$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" <&- >&- 2>&- &
 node=$!
