@@ -11,7 +11,10 @@
 
 #include "protocol/assert.h"
 
-enum { VALUE_BYTES_MAX = 8192 };
+enum {
+    VALUE_BYTES_MAX = 8192,
+    FILE_BYTES_MAX = 1024 * 1024, /* more is something else: /dev/zero would be read for ever */
+};
 
 #define NO_LINE "this is no line of a settings file; allowed: [section], key = value, # comment"
 
@@ -21,6 +24,8 @@ struct file_reader {
     FILE *file;
     const char *path;
     unsigned line;
+    unsigned bytes;
+    bool zeros;                        /* a line had a zero byte, and it was told */
     bool indented;                     /* the line begins with a blank */
     unsigned begun[CONFIG_KEYS_COUNT]; /* the line where a key was given first; 0: not yet */
     char unknown[64];                  /* a section that there is not, and nothing under it yet; "": none */
@@ -95,20 +100,50 @@ static void line_check(struct file_reader *reader, char *text, int size)
     }
 }
 
+static int next_byte(struct file_reader *reader)
+{
+    if (reader->bytes == FILE_BYTES_MAX) {
+        return EOF;
+    }
+    reader->bytes++;
+    return getc(reader->file);
+}
+
+/* As fgets(), but a zero byte, behind which the rest of the line would be lost without a word, makes an error and an empty line.
+ * @return the line's length, 0 at the end. */
+static int read_line(struct file_reader *reader, char *text, int size)
+{
+    bool zero = false;
+    int length = 0;
+    for (int c = 0; length < size - 1 && c != '\n' && (c = next_byte(reader)) != EOF;) {
+        zero = zero || c == '\0';
+        text[length++] = c == '\0' ? '#' : (char)c;
+    }
+    text[length] = '\0';
+    reader->line += length > 0;
+    if (zero) {
+        text[0] = '#';
+    }
+    if (zero && !reader->zeros) {
+        reader->zeros = true;
+        file_error(reader, reader->line, "a zero byte stands in the line; allowed: text, as ASCII or UTF-8");
+    }
+    return length;
+}
+
 /* inih's reader: one line of at most `size` - 1 bytes into `text`, NULL at the end. */
 static char *next_line(char *text, int size, void *ctx)
 {
     struct file_reader *reader = ctx;
-    if (fgets(text, size, reader->file) == NULL) {
+    int length = read_line(reader, text, size);
+    if (length == 0) {
         return NULL;
     }
-    reader->line++;
     reader->indented = text[0] == ' ' || text[0] == '\t';
-    size_t length = strlen(text);
-    if (length == (size_t)size - 1 && text[length - 1] != '\n') {
+    if (length == size - 1 && text[length - 1] != '\n') {
         int c;
         do {
-            c = fgetc(reader->file);
+            c = next_byte(reader);
         } while (c != EOF && c != '\n');
         config_error(
             reader->errors,
@@ -166,11 +201,13 @@ static void value_continue(struct file_reader *reader, enum config_key key, cons
         config_error(reader->errors,
                      "%s:%u: an indented line continues the value before it, and %s has only one line",
                      reader->path, reader->line, config_key_name(key));
-    } else if (strlen(value) >= VALUE_BYTES_MAX - used) {
+        reader->config->guessing = true; /* it may be a setting that was indented */
+    } else if (strlen(value) + 1 >= VALUE_BYTES_MAX - used) {
         config_error(reader->errors, "%s:%u: the list is longer than %d bytes", reader->path, reader->line,
                      VALUE_BYTES_MAX - 1);
     } else {
-        memcpy(reader->value + used, value, strlen(value) + 1);
+        /* With a blank, so that an entry behind a comma that is missing does not look like a part of the one before. */
+        (void)snprintf(reader->value + used, VALUE_BYTES_MAX - used, " %s", value);
     }
 }
 
@@ -201,8 +238,9 @@ static int next_value(void *ctx, const char *section, const char *name, const ch
 void config_read_file(struct config *config, const char *path, struct config_errors *errors)
 {
     struct file_reader reader = {.config = config, .errors = errors, .path = path, .last = CONFIG_KEYS_COUNT};
-    if (strlen(path) > CONFIG_TEXT_BYTES_MAX) {
-        config_error(errors, "--config: the path is longer than %d bytes", CONFIG_TEXT_BYTES_MAX);
+    if (path[0] == '\0' || strlen(path) > CONFIG_TEXT_BYTES_MAX) { /* a flag's was looked at when it was read */
+        config_error(errors, "LOCKSTEPD_CONFIG: the path is empty or longer than %d bytes", CONFIG_TEXT_BYTES_MAX);
+        config->guessing = true;
         return;
     }
     (void)snprintf(config->file.text, sizeof(config->file.text), "%s", path);
@@ -217,6 +255,9 @@ void config_read_file(struct config *config, const char *path, struct config_err
     section_finish(&reader);
     if (ferror(reader.file) != 0) {
         config_error(errors, "%s: the file can not be read: %s", path, strerror(errno));
+        config->guessing = true;
+    } else if (reader.bytes == FILE_BYTES_MAX) {
+        config_error(errors, "%s: the file has %d bytes or more; allowed: a file of settings", path, FILE_BYTES_MAX);
         config->guessing = true;
     } else if (bad_line > 0) {
         file_error(&reader, (unsigned)bad_line, NO_LINE);

@@ -126,6 +126,7 @@ static void read_print(struct flag_reader *reader, const char *value)
     if (row->name == NULL) {
         config_error(reader->errors,
                      "--print: \"%.64s\" is nothing to print; allowed: sample, table or exits", value);
+        reader->config->guessing = true; /* who wants to print needs no settings */
     }
     reader->action = row->action;
 }

@@ -196,6 +196,9 @@ bool config_parse_PATH(const char *text, struct config_range range, config_type_
     if (text[0] == '"' || text[0] == '\'') {
         return refuse(why, "has quotes, which would be part of the path");
     }
+    if (strstr(text, " #") != NULL || strstr(text, "\t#") != NULL) {
+        return refuse(why, "has a # behind a blank, which would be part of the path: a comment has a line of its own");
+    }
     if (text[0] != '/') { /* it would be another directory whenever the process is started elsewhere */
         return refuse(why, "does not begin at the root");
     }
@@ -230,7 +233,7 @@ void config_format_ADDRESS(const config_type_ADDRESS *value, char *ret_text, siz
 void config_allowed_ADDRESS(struct config_range range, char *ret_text, size_t size)
 {
     (void)range;
-    (void)snprintf(ret_text, size, "host:port or [v6]:port");
+    (void)snprintf(ret_text, size, "host:port or [v6]:port, with a port up to 65535");
 }
 
 bool config_parse_CLUSTER(const char *text, struct config_range range, config_type_CLUSTER *ret_value,
@@ -319,17 +322,24 @@ static bool member_parse(const char *text, struct replica_member *member, char *
     return peer_address_parse(member->peer_address, why) && peer_address_parse(member->client_address, why);
 }
 
-/* Two nodes with one id, or two at one address, would be a cluster that counts one machine twice. */
+/* Two nodes with one id, or two at one address, would be a cluster that counts one machine twice; and where nodes are listened to,
+ * clients are not. */
 static bool member_unique(const struct config_peers *peers, const struct replica_member *member, char *why)
 {
+    if (strcmp(member->peer_address, member->client_address) == 0) {
+        return refuse(why, "gives node %" PRIu64 " one address for nodes and for clients", member->node_id);
+    }
     for (unsigned i = 0; i < peers->count; i++) {
         if (peers->members[i].node_id == member->node_id) {
             return refuse(why, "names node %" PRIu64 " twice", member->node_id);
         }
-        if (strcmp(peers->members[i].peer_address, member->peer_address) == 0 ||
-            strcmp(peers->members[i].client_address, member->client_address) == 0) {
+        const struct replica_member *other = &peers->members[i];
+        if (strcmp(other->peer_address, member->peer_address) == 0 ||
+            strcmp(other->client_address, member->client_address) == 0 ||
+            strcmp(other->peer_address, member->client_address) == 0 ||
+            strcmp(other->client_address, member->peer_address) == 0) {
             return refuse(why, "gives nodes %" PRIu64 " and %" PRIu64 " the same address",
-                          peers->members[i].node_id, member->node_id);
+                          other->node_id, member->node_id);
         }
     }
     return true;

@@ -194,6 +194,9 @@ static void a_bad_list_of_peers_is_refused_by_what_is_wrong(void **state)
         {"1=a:1/a:2,1=b:1/b:2", "names node 1 twice"},
         {"1=a:1/a:2,2=a:1/b:2", "nodes 1 and 2 the same address"},
         {"1=a:1/a:2,2=b:1/a:2", "nodes 1 and 2 the same address"},
+        {"1=a:1/a:2,2=b:1/a:1", "nodes 1 and 2 the same address"},
+        {"1=a:1/a:2,2=a:2/b:2", "nodes 1 and 2 the same address"},
+        {"1=a:1/a:2,2=b:1/b:1", "gives node 2 one address for nodes and for clients"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -317,7 +320,7 @@ static void what_is_required_is_asked_for(void **state)
 static void nothing_is_asked_for_that_may_have_been_given(void **state)
 {
     static const char *const flags[] = {"--config=/nonexistent", "--no-such", "--node-id", "node-id=1",
-                                        "--config="};
+                                        "--config=", "--print=all"};
     char variable[] = "LOCKSTEPD_NODEID=1";
     char *environment[] = {variable, NULL};
     (void)state;
@@ -328,6 +331,11 @@ static void nothing_is_asked_for_that_may_have_been_given(void **state)
     }
     (void)load((const char *const[]){NULL}, environment);
     assert_int_equal(errors.count, 1);
+    char no_path[] = "LOCKSTEPD_CONFIG=";
+    char *no_file[] = {no_path, NULL};
+    (void)load((const char *const[]){NULL}, no_file);
+    assert_int_equal(errors.count, 1);
+    assert_string_equal(errors.text[0], "LOCKSTEPD_CONFIG: the path is empty or longer than 1023 bytes");
     (void)load((const char *const[]){"--node-id=0", "--data-dir=data", NULL}, no_environment);
     assert_int_equal(errors.count, 3);
     assert_non_null(strstr(errors.text[0], "--node-id: \"0\" is less than 1"));
@@ -338,14 +346,17 @@ static void nothing_is_asked_for_that_may_have_been_given(void **state)
 
 static void a_path_is_absolute_and_without_quotes(void **state)
 {
-    static const char *const paths[] = {"data", "./data", "../data", "~/data", "\"/data\"", "'/data'"};
+    static const char *const paths[] = {"data", "./data", "../data", "~/data", "\"/data\"", "'/data'",
+                                        "/data # of node 1", "/data\t#"};
     const struct config_origin origin = {CONFIG_FLAG, 0};
     (void)state;
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         assert_false(config_set(&config, CONFIG_KEY_data_dir, paths[i], origin, "x", &errors));
     }
     assert_non_null(strstr(errors.text[4], "has quotes, which would be part of the path"));
+    assert_non_null(strstr(errors.text[6], "a comment has a line of its own"));
     assert_true(config_set(&config, CONFIG_KEY_data_dir, "/data dir/it's", origin, "x", &errors));
+    assert_true(config_set(&config, CONFIG_KEY_data_dir, "/data#1", origin, "x", &errors));
 }
 
 /* ---- doubts ---- */

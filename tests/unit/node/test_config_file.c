@@ -77,6 +77,47 @@ static void a_line_that_is_too_long_is_refused(void **state)
     assert_int_equal(config.node_id, 3);
 }
 
+/* An entry of a list that goes on behind a comma that is missing is not read as a part of the one before. */
+static void a_list_goes_on_in_indented_lines(void **state)
+{
+    (void)state;
+    read_text("[replication]\npeers =\n  1=a:1/a:2,\n\t2=b:1/\n  b:2\n");
+    assert_int_equal(errors.count, 0);
+    assert_string_equal(value_of(CONFIG_KEY_peers), "1=a:1/a:2,2=b:1/b:2");
+    read_text("[replication]\npeers = 1=a:1/a:2\n  2=b:1/b:2\n");
+    assert_int_equal(errors.count, 1);
+    assert_non_null(strstr(errors.text[0], "has \"a:2 2=b:1/b:2\", which is no address"));
+    read_text("[node]\nnode-id = 1\n  cluster = c\n  data-dir = /d\n");
+    config_check(&config, &errors);
+    assert_int_equal(errors.count, 2); /* and not that cluster and data-dir are not set */
+}
+
+/* What is behind a zero byte would be lost: of "node-id = 1\0" and "2" would be left 1. */
+static void a_file_with_zero_bytes_is_refused(void **state)
+{
+    static const char text[] = "[node]\nnode-id = 1\0002\n\0\ncluster = c\n";
+    FILE *file = fopen(path, "we");
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, sizeof(text) - 1, file), sizeof(text) - 1);
+    assert_int_equal(fclose(file), 0);
+    config_read_file(&config, path, &errors);
+    assert_int_equal(errors.count, 1);
+    assert_non_null(strstr(errors.text[0], ":2: a zero byte stands in the line"));
+    assert_int_equal(config.node_id, 0);
+    assert_string_equal(config.cluster.name, "c");
+}
+
+/* Such as a log, or a device that has no end. */
+static void a_file_that_is_too_large_is_refused(void **state)
+{
+    (void)state;
+    config_read_file(&config, "/dev/zero", &errors);
+    assert_true(errors.count > 0);
+    assert_string_equal(errors.text[errors.count - 1],
+                        "/dev/zero: the file has 1048576 bytes or more; allowed: a file of settings");
+}
+
 static void a_missing_file_is_an_error(void **state)
 {
     (void)state;
@@ -149,7 +190,7 @@ static void help_names_every_flag_with_its_default_and_what_is_allowed(void **st
         assert_non_null(strstr(help, flag));
     }
     assert_non_null(strstr(help, "--dev"));
-    assert_non_null(strstr(help, "Default: 127.0.0.1:7400."));
+    assert_non_null(strstr(help, "127.0.0.1:7400."));
     assert_non_null(strstr(help, "Allowed: 50ms to 1m."));
     free(help);
 }
@@ -229,6 +270,9 @@ int main(void)
         TEST(all_mistakes_of_a_file_are_told),
         TEST(an_unknown_section_is_told_once_also_if_it_is_empty),
         TEST(a_line_that_is_too_long_is_refused),
+        TEST(a_list_goes_on_in_indented_lines),
+        TEST(a_file_with_zero_bytes_is_refused),
+        TEST(a_file_that_is_too_large_is_refused),
         TEST(a_missing_file_is_an_error),
         TEST(printed_settings_read_back_as_the_same),
         TEST(a_path_with_commas_is_printed_on_one_line),

@@ -257,7 +257,7 @@ static void a_node_that_waits_for_the_others_answers_and_stops(void **state)
     struct proto_hello_reply hello;
     (void)state;
     (void)snprintf(peers, sizeof(peers),
-                   "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:2/127.0.0.1:2,3=127.0.0.1:3/127.0.0.1:3",
+                   "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:2/127.0.0.1:4,3=127.0.0.1:3/127.0.0.1:5",
                    port);
     (void)snprintf(peer_listen, sizeof(peer_listen), "--peer-listen=127.0.0.1:%u", port);
     (void)snprintf(data_dir, sizeof(data_dir), "--data-dir=%s/data", directory);
@@ -287,7 +287,7 @@ static void a_node_says_that_a_corrected_list_of_peers_is_not_used(void **state)
         unsigned port = port_free();
         (void)snprintf(listens[i], sizeof(listens[i]), "--peer-listen=127.0.0.1:%u", port);
         (void)snprintf(peers[i], sizeof(peers[i]),
-                       "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:2/127.0.0.1:2", port);
+                       "--peers=1=127.0.0.1:%u/127.0.0.1:1,2=127.0.0.1:2/127.0.0.1:4", port);
         struct daemon *daemon = daemon_serve((const char *const[]){
             "--node-id=1", "--cluster=c", "--listen=127.0.0.1:0", data_dir, listens[i], peers[i], NULL});
         stop(daemon);
