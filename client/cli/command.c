@@ -22,11 +22,25 @@ static void set_terminal(pid_t group)
     (void)sigaction(SIGTTOU, &before, NULL);
 }
 
-static void default_signals(void)
+enum { SIGNALS_END = 32 }; /* those behind it have no meaning of their own */
+
+void command_init(struct command *command)
 {
-    struct sigaction action = {.sa_handler = SIG_DFL};
+    *command = (struct command){.pid = 0};
+    (void)sigemptyset(&command->ignored);
+    for (int number = 1; number < SIGNALS_END; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN) {
+            (void)sigaddset(&command->ignored, number);
+        }
+    }
+}
+
+static void original_signals(const sigset_t *ignored)
+{
     sigset_t none;
-    for (int number = 1; number < 32; number++) {
+    for (int number = 1; number < SIGNALS_END; number++) {
+        struct sigaction action = {.sa_handler = sigismember(ignored, number) == 1 ? SIG_IGN : SIG_DFL};
         (void)sigaction(number, &action, NULL); /* SIGKILL and SIGSTOP refuse, and need not */
     }
     (void)sigemptyset(&none);
@@ -34,13 +48,13 @@ static void default_signals(void)
 }
 
 /* In the child. Tells the parent by `report` why the command could not be executed; the descriptor closes if it could. */
-static _Noreturn void run_child(char **argv, pid_t parent, bool terminal, int report)
+static _Noreturn void run_child(const struct command *command, char **argv, pid_t parent, int report)
 {
     (void)setpgid(0, 0);
-    if (terminal) {
+    if (command->owns_terminal) {
         set_terminal(getpid());
     }
-    default_signals();
+    original_signals(&command->ignored);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
         _exit(CLI_EXIT_LOST); /* it died in between: the lock has no holder */
@@ -64,7 +78,7 @@ int command_start(struct command *command, char **argv)
     if (pid < 0) {
         error = errno;
     } else if (pid == 0) {
-        run_child(argv, parent, command->owns_terminal, report[1]);
+        run_child(command, argv, parent, report[1]);
     }
     (void)close(report[1]);
     if (pid > 0) {

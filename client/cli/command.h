@@ -2,17 +2,21 @@
 #ifndef LOCKSTEP_CLI_COMMAND_H
 #define LOCKSTEP_CLI_COMMAND_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 struct command {
     pid_t pid; /* also its process group; 0: none runs */
     bool owns_terminal;
+    sigset_t ignored; /* what whoever started us ignores (nohup, a shell's background): so does the command */
 };
 
 enum command_state { COMMAND_RUNS, COMMAND_STOPPED, COMMAND_ENDED };
 
-/* Start argv[0] (looked up in PATH) with default signal handling. @return 0 or an errno. */
+/* Before this process changes how it takes signals. */
+void command_init(struct command *command);
+/* Start argv[0] (looked up in PATH) with the signal handling that this process began with. @return 0 or an errno. */
 int command_start(struct command *command, char **argv);
 bool command_running(const struct command *command);
 /* To the whole group. Does nothing if none runs. */

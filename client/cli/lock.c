@@ -9,7 +9,8 @@
  *       certain time ends, and SIGKILL is sent before it ends.
  *   K2  The command and its children are one process group of their own: what is stopped is all of it. If this process is
  *       killed, the kernel kills the command (PR_SET_PDEATHSIG).
- *   K3  Signals that can be passed on are passed on, in every state; a command that is to be stopped hears SIGTERM once. */
+ *   K3  Signals that can be passed on are passed on, in every state, but for those that we were started to ignore; a command that
+ *       is to be stopped hears SIGTERM once. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -247,11 +248,15 @@ static void settle_times(struct run *run)
 
 static void watch_signals(struct run *run)
 {
+    command_init(&run->child);
+    (void)signal(SIGPIPE, SIG_IGN); /* that a node has gone is learnt from the write */
     (void)uv_loop_init(&run->loop);
     for (unsigned i = 0; i < PASSED_SIGNALS; i++) {
         (void)uv_signal_init(&run->loop, &run->signals[i]);
         run->signals[i].data = run;
-        (void)uv_signal_start(&run->signals[i], signal_cb, passed_signals[i]);
+        if (sigismember(&run->child.ignored, passed_signals[i]) == 0) { /* K3 */
+            (void)uv_signal_start(&run->signals[i], signal_cb, passed_signals[i]);
+        }
     }
     (void)uv_signal_init(&run->loop, &run->child_signal);
     run->child_signal.data = run;
@@ -309,7 +314,7 @@ int cli_lock(struct cli *cli, int argc, char **argv)
         .args_doc = "KEY -- COMMAND ...",
         .doc = "Run COMMAND while holding the lock KEY.\v"
                "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN and LOCKSTEP_FENCE in its environment. Signals are passed on to "
-               "it. If the lock is about to be lost, COMMAND and its children get SIGTERM, and SIGKILL before another can be "
+               "it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its children get SIGTERM, and SIGKILL before another can be "
                "granted the lock. Without --try or --wait it waits for ever. The exit code is COMMAND's, or one of "
                "lockstep --help.",
         .children = children,

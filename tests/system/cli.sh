@@ -28,6 +28,26 @@ wait "$running"
 equal $? 5 "exit code of a command that was sent USR1"
 [ -e "$dir/usr1" ] || fail "USR1 was not passed on"
 
+story "what is ignored from the start, as by nohup, neither ends the wait nor reaches the command; SIGPIPE is as it was"
+handle=$("$lockstep" acquire demo --ttl 1m) || fail "acquire"
+# tidy: sleep because the command under the lock is to run until it is told to end
+env --ignore-signal=HUP,INT --default-signal=PIPE "$lockstep" lock demo -- sh -c \
+    "grep SigIgn /proc/self/status >$dir/ignored; trap 'exit 6' TERM; while :; do sleep 0.05; done" &
+running=$!
+children+=("$running")
+wait_until 20 "the lock to wait" waiters_are demo 1
+kill -HUP "$running"
+kill -INT "$running"
+expect_code 0 "$lockstep" release "$handle"
+wait_until 20 "the command" test -s "$dir/ignored"
+kill -HUP "$running"
+kill -INT "$running"
+kill -TERM "$running"
+wait "$running"
+equal $? 6 "exit code of a command that ignores HUP and INT and was sent TERM"
+ignored=$((0x$(sed 's/.*\t//' "$dir/ignored")))
+equal $((ignored & 0x1003)) 3 "HUP and INT of what the command ignores, and not PIPE"
+
 story "a lock that is held says by whom"
 handle=$("$lockstep" acquire demo --ttl 30s --value "for a test") || fail "acquire"
 expect_code 120 "$lockstep" lock demo --try -- true
