@@ -211,6 +211,10 @@ says 'HELD: closed for another'
 expect_code 64 "$lockstep" lock delayed --lock-delay 2h -- true
 says '0ms..1h'
 
+story "a lock with a short ttl is kept for longer than that (if the machine lets its processes run)"
+# tidy: sleep because a command is to run for several times the ttl
+wait_until 60 "a lock with a ttl of 150ms to outlast a second" "$lockstep" lock short --ttl 150ms -- sleep 1
+
 story "an administrator takes a lock away, or ends a session"
 expect_code 0 "$lockstep" force-release list/a --reason "a test"
 says '^1 grant ended$'
