@@ -127,7 +127,8 @@ static int split_endpoints(struct client_options *ret, const char *endpoints)
             at[length] = '\0';
         }
         if (!address_valid(at)) {
-            return result_set(LOCKSTEP_INVALID, "endpoints: \"%.100s\" is not \"host:port\" with a port of 1 .. 65535", at);
+            return result_set(LOCKSTEP_INVALID,
+                              "endpoints: \"%.100s\" is not \"host:port\" or \"[v6]:port\" with a port of 1 .. 65535", at);
         }
         if (ret->config.endpoints_count == LOCKSTEP_ENDPOINTS_MAX) {
             return result_set(LOCKSTEP_INVALID, "endpoints: more than %d", LOCKSTEP_ENDPOINTS_MAX);

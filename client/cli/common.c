@@ -131,7 +131,8 @@ struct lockstep_client *cli_client(const struct cli *cli)
     cli_client_options(cli, &options);
     int result = lockstep_client_create(&options, &client);
     if (result == LOCKSTEP_INVALID) {
-        cli_misused("%s", lockstep_error_message());
+        cli_misused("%s%s%s", lockstep_error_message(), endpoints_origin[0] != '\0' ? "; the endpoints are " : "",
+                    endpoints_origin);
     }
     if (result != LOCKSTEP_OK) {
         exit(cli_fail("client", result));
@@ -204,7 +205,8 @@ int cli_fail(const char *what, int result)
     const char *text = lockstep_result_text(result);
     const char *sentence = lockstep_error_message();
     bool adds = sentence[0] != '\0' && strcmp(sentence, text) != 0;
-    bool explains = cli_exit_of(result) == CLI_EXIT_UNREACHABLE && endpoints_origin[0] != '\0';
+    bool of_endpoints = cli_exit_of(result) == CLI_EXIT_UNREACHABLE || strncmp(sentence, "endpoints:", 10) == 0;
+    bool explains = of_endpoints && endpoints_origin[0] != '\0';
     return cli_report(cli_exit_of(result), lockstep_result_name(result), what, "%s%s%s%s%s", text, adds ? ": " : "",
                       adds ? sentence : "", explains ? "; the endpoints are " : "", explains ? endpoints_origin : "");
 }

@@ -342,9 +342,10 @@ int cli_lock(struct cli *cli, int argc, char **argv)
     if (result != LOCKSTEP_OK) {
         run.code = cli_fail(run.wanted.key, result);
         if (run.async == NULL) {
-            return run.code;
+            closed_cb(&run, result); /* there is no client to be closed first */
+        } else {
+            close_all(&run, run.code);
         }
-        close_all(&run, run.code);
     }
     (void)uv_run(&run.loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&run.loop);

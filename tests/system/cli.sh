@@ -347,6 +347,11 @@ expect_code 122 "$lockstep" --timeout 100ms list
 says 'endpoints are those of LOCKSTEP_ENDPOINTS$'
 expect_code 122 "$lockstep" --timeout 100ms -e "$LOCKSTEP_ENDPOINTS" list
 if grep -q 'endpoints are' "$dir/err"; then fail "it explains what was said in the command: $(cat "$dir/err")"; fi
+for words in "list" "lock k -- true" "acquire k --ttl 1s"; do
+    # shellcheck disable=SC2086 # several words
+    expect_code 64 env LOCKSTEP_ENDPOINTS=::1:7400 "$lockstep" $words
+    says 'endpoints: "::1:7400" is not "host:port" or "\[v6\]:port" with a port .*endpoints are those of LOCKSTEP_ENDPOINTS$'
+done
 left=$dir/lockstep-cluster-$(id -un)
 mkdir "$left"
 printf '127.0.0.1:1\n' >"$left/endpoints"
