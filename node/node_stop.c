@@ -77,6 +77,7 @@ static void on_signal(uv_signal_t *handle, int number)
 void node_signals_open(struct node *node)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* a write to a closed socket is an error, not the end */
+    (void)signal(SIGXFSZ, SIG_IGN); /* past a limit of file sizes (ulimit -f) too: the end that it leads to has a last line */
     for (int i = 0; i < NODE_SIGNALS_COUNT; i++) {
         int error = uv_signal_init(&node->uv, &node->signals[i]);
         LOCKSTEP_ASSERT(error == 0);

@@ -27,6 +27,7 @@ bool disk_error_may_pass(int error)
     case EIO:
     case ENOSPC:
     case EDQUOT:
+    case EFBIG: /* of the process: ulimit -f, LimitFSIZE */
     case ENOMEM:
     case EMFILE:
     case ENFILE:

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +116,18 @@ static void a_full_disk_is_8_at_the_start_too(void **state)
                 "No space left on device; free some space");
 }
 
+/* As a full disk: the signal that the kernel sends would end it without a last line. */
+static void a_limit_of_file_sizes_is_8(void **state)
+{
+    struct rlimit before, limit;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 100 * 1024, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_exit((const char *const[]){"--dev", "--listen=127.0.0.1:0", data_dir_flag, NULL}, 8, "File too large");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+}
+
 static void a_directory_in_use_is_5(void **state)
 {
     char pid[32];
@@ -203,6 +216,7 @@ int main(void)
         TEST(a_directory_that_can_not_be_made_is_4),
         TEST(a_directory_that_is_not_writable_is_4),
         TEST(a_full_disk_is_8_at_the_start_too),
+        TEST(a_limit_of_file_sizes_is_8),
         TEST(a_directory_in_use_is_5),
         TEST(a_directory_of_another_cluster_or_node_is_6),
         TEST(an_empty_directory_without_peers_is_7),
