@@ -323,9 +323,9 @@ int cli_lock(struct cli *cli, int argc, char **argv)
         .args_doc = "KEY -- COMMAND ...",
         .doc = "Run COMMAND while holding the lock KEY.\v"
                "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN and LOCKSTEP_FENCE in its environment. Signals are passed on to "
-               "it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its children get SIGTERM, and SIGKILL before another can be "
-               "granted the lock. Without --try or --wait it waits for ever. The exit code is COMMAND's, or one of "
-               "lockstep --help.",
+               "it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its "
+               "children get SIGTERM, and SIGKILL before another can be granted the lock. Without --try or --wait it waits "
+               "for ever. The exit code is COMMAND's, or one of lockstep --help.",
         .children = children,
     };
     struct run run = {.cli = cli, .grace_ms = -1};
