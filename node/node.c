@@ -342,7 +342,11 @@ enum node_exit node_run(const struct config *config, struct logger *logger)
     struct node node = {.config = config, .logger = logger};
     enum node_exit code;
     int error = uv_loop_init(&node.uv);
-    LOCKSTEP_ASSERT(error == 0);
+    if (error != 0) {
+        (void)snprintf(node.message, sizeof(node.message), "there can be no event loop: %s", uv_strerror(error));
+        node_log_exit(logger, NODE_EXIT_INTERNAL, node.message);
+        return NODE_EXIT_INTERNAL;
+    }
     node.loop = loop_create(&node.uv);
     node_signals_open(&node);
 

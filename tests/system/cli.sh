@@ -363,6 +363,11 @@ story "a check of the settings that could not be written is no success"
 "$bin/lockstepd" --dev --check-config >/dev/full
 equal $? 1 "exit code of --check-config with a full disk for its output"
 
+story "a limit of descriptors that leaves none is told in the last line"
+(ulimit -n 8 && exec "$bin/lockstepd" --dev --listen 127.0.0.1:0) 2>"$dir/err"
+equal $? 1 "exit code of a node with 8 descriptors"
+says 'event=exit code=1 name=INTERNAL .*too many open files'
+
 story "a node may be started without standard descriptors, and serves"
 "$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" <&- >&- 2>&- &
 node=$!
