@@ -2,8 +2,9 @@
  * simulation has its own, which loses whole connections, delays and partitions.
  *
  * A link carries whole frames of at most LINK_FRAME_BYTES_MAX. It knows nothing of raft. Before it hands over the first
- * frame of a stream it has exchanged hello (magic, version, cluster id, node ids) and closed any older
- * stream of that peer and direction: what arrives under a peer's id comes from that peer, in order. */
+ * frame of a stream it has exchanged hello (magic, version, cluster id, node ids). If that frame is taken it closes any older
+ * stream of that peer and direction, and if not this one: what arrives under a peer's id comes from that peer, in order, once
+ * the receiver has taken a first frame by which it can tell that peer from others of that name. */
 #ifndef LOCKSTEP_NODE_REPLICA_LINK_H
 #define LOCKSTEP_NODE_REPLICA_LINK_H
 

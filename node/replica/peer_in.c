@@ -87,14 +87,21 @@ static bool in_answer(struct peer_in *in, const struct peer_hello *theirs, uint8
     return uv_try_write((uv_stream_t *)&in->tcp, &buf, 1) == (int)sizeof bytes;
 }
 
-/* P1: what may still come on an older stream must not mix with what comes on this one. */
-static void close_older(const struct peer_in *in)
+/* The peer's other streams: all, or those of which no frame was taken. */
+static void close_others(const struct peer_in *in, bool taken_too)
 {
     for (struct peer_in *other = in->owner->ins; other != NULL; other = other->next) {
-        if (other != in && other->peer_id == in->peer_id) {
+        if (other != in && other->peer_id == in->peer_id && (taken_too || !other->taken)) {
             peer_in_close(other);
         }
     }
+}
+
+/* P1, P4: what may still come on an older stream must not mix with what comes on this one. */
+static void first_was_taken(struct peer_in *in)
+{
+    in->taken = true;
+    close_others(in, true);
 }
 
 /* @return false if the stream was closed. */
@@ -115,7 +122,7 @@ static bool in_hello(struct peer_in *in)
         return false;
     }
     in->peer_id = hello.node_id;
-    close_older(in);
+    close_others(in, false); /* P3 */
     (void)uv_timer_stop(&in->timer);
     if (!in_answer(in, &hello, 0)) {
         peer_in_close(in);
@@ -148,6 +155,8 @@ static size_t in_deliver(struct peer_in *in, size_t at)
         }
         if (!link->callbacks.receive(link->callbacks.ctx, in->peer_id, in->data + at + PEER_LENGTH_BYTES, length)) {
             peer_in_close(in);
+        } else if (!in->taken) {
+            first_was_taken(in);
         }
         at += PEER_LENGTH_BYTES + length;
     }

@@ -10,10 +10,13 @@
  * The accepting side's verdict is 0, or 1 and the stream is closed: the connecting side logs why it may be.
  *
  * Invariants
- *  P1  A frame is delivered only on a stream whose hello named this cluster, this node, and a known peer; at most one such
- *      stream per peer: the older is closed before anything of the newer is read.
+ *  P1  A frame is delivered only on a stream whose hello named this cluster, this node, and a known peer; on at most one such
+ *      stream per peer: once the first frame of a newer one is taken, the older is closed before anything else is read.
  *  P2  Nothing is written, and nobody is called back, from within link_ops: only from the loop.
- *  P3  Memory per peer is bounded: the queue by queue_bytes_max, the read buffer by one frame. */
+ *  P3  Memory per peer is bounded: the queue by queue_bytes_max, the read buffer by one frame; two streams opened to us, of
+ *      which at most one has delivered a frame that was taken.
+ *  P4  A hello takes nothing from anybody: who came under a peer's id, and is not that peer, is refused with its first frame
+ *      (the introduction, replica_formation.c), and the peer's own stream goes on. */
 #ifndef LOCKSTEP_NODE_REPLICA_PEER_INTERNAL_H
 #define LOCKSTEP_NODE_REPLICA_PEER_INTERNAL_H
 
@@ -30,7 +33,8 @@ enum {
     PEER_RETRY_MS_MIN = 50,
     PEER_RETRY_MS_MAX = 500,
     PEER_AGAIN_MS = 4,          /* the first retry after a stream that was up; then twice as long each time, */
-    PEER_AGAIN_MAX = 5,         /* so many times */
+    PEER_AGAIN_MAX = 5,         /* so many times, */
+    PEER_LIVED_MS = 1000,       /* and anew for each stream that was up for so long */
     PEER_LOG_MS = 30000,        /* one line per peer and reason in this time */
     PEER_LOG_SLOTS = 64,
     PEER_READ_BYTES = 256 * 1024,
@@ -69,8 +73,9 @@ struct peer_out {
     char address[PEER_ADDRESS_BYTES_MAX + 1];
     enum peer_out_state state;
     bool up_told;
+    uint64_t up_ms;       /* since when the present stream is up, or the last one was */
     bool lost;            /* a stream that was up has ended, and no other has come up since, */
-    unsigned tries;       /* in so many attempts, */
+    unsigned tries;       /* in so many attempts since one that lived for PEER_LIVED_MS, */
     bool refused;         /* the last one because nobody listens there */
     bool forgotten;       /* set_peer(NULL): goes when its handles are closed */
     bool address_changed;
@@ -95,6 +100,7 @@ struct peer_in {
     unsigned handles;
     bool closing;
     uint64_t peer_id; /* 0: no hello yet */
+    bool taken;       /* a frame of it was */
     uint8_t *data;
     size_t size, capacity;
 };

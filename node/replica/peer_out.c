@@ -150,7 +150,8 @@ static void out_fail(struct peer_out *out, const char *reason, int error)
     bool told = out->up_told;
     if (out->state == OUT_UP) {
         out->lost = reason != NULL;
-        out->tries = 0;
+        /* Who is refused with its first frame each time, or takes turns with another of its id, must not do so without a pause. */
+        out->tries = uv_now(link->loop) - out->up_ms >= PEER_LIVED_MS ? 0 : out->tries;
     }
     out->refused = out->lost && error == UV_ECONNREFUSED;
     if (out->tcp != NULL) {
@@ -302,6 +303,7 @@ static void out_up(struct peer_out *out)
     struct peer_link *link = out->owner;
     (void)uv_timer_stop(&out->timer);
     out->state = OUT_UP;
+    out->up_ms = uv_now(link->loop);
     out->up_told = true;
     out->lost = false;
     out->refused = false;

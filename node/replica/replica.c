@@ -472,11 +472,14 @@ bool replica_receive(struct replica *replica, struct local_time now, uint64_t pe
     if (why != NULL) {
         return replica_refuse(replica, peer, why);
     }
+    if (!replica_receive_frame(replica, peer, &frame)) {
+        replica_pump(replica);
+        return false;
+    }
     peer->heard_ms = replica->now_ms;
     replica_haste_heard(replica, peer_id);
-    bool fine = replica_receive_frame(replica, peer, &frame);
     replica_pump(replica);
-    return fine;
+    return true;
 }
 
 /* ---- status ---- */

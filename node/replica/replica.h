@@ -13,8 +13,8 @@
  * the sender knows the receiver (0: not met)}. A fresh node takes no part in raft until it has met every other member of
  * the bootstrap list, each either itself not formed, or formed and knowing it by its present incarnation; then it stores
  * `formed` and their incarnations durably and starts raft. If a formed member knows it by another incarnation or not at
- * all, it ends with a message: the directory was lost; what to do. A formed member drops all frames of a peer whose
- * incarnation is not the one it knows. So the first start of a cluster needs all its nodes once; afterwards a majority
+ * all, it ends with a message: the directory was lost; what to do. A formed member refuses whoever comes under a
+ * peer's id with an incarnation that is not the one it knows, and goes on with the right one. So the first start of a cluster needs all its nodes once; afterwards a majority
  * is enough. A single node forms at once. */
 #ifndef LOCKSTEP_NODE_REPLICA_REPLICA_H
 #define LOCKSTEP_NODE_REPLICA_REPLICA_H

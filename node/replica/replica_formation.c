@@ -5,7 +5,9 @@
  *  F1  `formed` is stored, together with the incarnations of all others, before any raft frame leaves or is taken.
  *  F2  What a formed node stored about the others never changes.
  *  F3  A node that another, formed one knows by a different incarnation ends.
- *  F4  `formed` is stored only when entry 1 is durable: so a formed node without a log has lost it, and refuses to start. */
+ *  F4  `formed` is stored only when entry 1 is durable: so a formed node without a log has lost it, and refuses to start.
+ *  F5  Who comes under a known peer's id with another incarnation is refused, and changes nothing that we know of that peer: it
+ *      may be another machine that was given the same id, while the right one serves. */
 #include <inttypes.h>
 #include <string.h>
 #include <stdio.h>
@@ -62,8 +64,7 @@ static bool lists_differ(const struct replica *replica, const struct replica_pee
 /* F3. A formed peer has stored the incarnation of each member it met. */
 static void end_if_memory_was_lost(struct replica *replica, const struct replica_peer *peer)
 {
-    bool peer_counts = !replica->metadata.formed || peer->incarnation == known_incarnation(replica, peer->node_id);
-    if (!peer->formed || !peer_counts || peer->knows_us == replica->metadata.incarnation) {
+    if (!peer->formed || peer->knows_us == replica->metadata.incarnation) {
         return;
     }
     replica_fatal_for_good(replica,
@@ -79,12 +80,6 @@ static void judge(struct replica *replica, struct replica_peer *peer)
 {
     uint64_t known = known_incarnation(replica, peer->node_id);
     peer->accepted = replica->metadata.formed && known != 0 && peer->incarnation == known;
-    if (replica->metadata.formed && !peer->accepted && remind_due(replica, peer)) {
-        replica_log(replica, LOGGER_WARNING,
-                    "node %" PRIu64
-                    " came with another directory than the one it had: its frames are dropped",
-                    peer->node_id);
-    }
     if (!replica->metadata.formed && lists_differ(replica, peer) && remind_due(replica, peer)) {
         replica_log(replica, LOGGER_ERROR,
                     "node %" PRIu64 " was given another list of members than this node: start both with the "
@@ -93,8 +88,27 @@ static void judge(struct replica *replica, struct replica_peer *peer)
     }
 }
 
-void replica_introduced(struct replica *replica, struct replica_peer *peer, const struct wire_introduction *introduction)
+/* F5. One that lost its directory hears of that on our own stream to its address (F3). */
+static bool is_stranger(struct replica *replica, struct replica_peer *peer,
+                        const struct wire_introduction *introduction)
 {
+    if (!replica->metadata.formed || introduction->incarnation == known_incarnation(replica, peer->node_id)) {
+        return false;
+    }
+    if (remind_due(replica, peer)) {
+        replica_log(replica, LOGGER_WARNING,
+                    "node %" PRIu64 " came with another directory than the one it had: it is refused",
+                    peer->node_id);
+    }
+    return true;
+}
+
+bool replica_introduced(struct replica *replica, struct replica_peer *peer,
+                        const struct wire_introduction *introduction)
+{
+    if (is_stranger(replica, peer, introduction)) {
+        return false;
+    }
     bool news = !peer->met || peer->incarnation != introduction->incarnation;
     peer->met = true;
     peer->incarnation = introduction->incarnation;
@@ -107,6 +121,7 @@ void replica_introduced(struct replica *replica, struct replica_peer *peer, cons
         replica_introduce(replica, peer); /* It may wait to hear by which incarnation we met it. */
     }
     replica_form_if_complete(replica);
+    return true;
 }
 
 static bool may_form_with(const struct replica *replica, const struct replica_peer *peer)

@@ -263,7 +263,9 @@ void replica_start_if_ready(struct replica *replica);
 
 /* ---- replica_formation.c ---- */
 void replica_introduce(struct replica *replica, struct replica_peer *peer);
-void replica_introduced(struct replica *replica, struct replica_peer *peer, const struct wire_introduction *introduction);
+/* @return false: it is not that peer, and its stream is to be closed. */
+bool replica_introduced(struct replica *replica, struct replica_peer *peer,
+                        const struct wire_introduction *introduction);
 void replica_form_if_complete(struct replica *replica);
 void replica_formation_remind(struct replica *replica);
 

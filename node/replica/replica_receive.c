@@ -212,8 +212,7 @@ static bool receive_accepted(struct replica *replica, struct replica_peer *peer,
 bool replica_receive_frame(struct replica *replica, struct replica_peer *peer, struct wire_frame *frame)
 {
     if (frame->kind == WIRE_INTRODUCTION) {
-        replica_introduced(replica, peer, &frame->introduction);
-        return true;
+        return replica_introduced(replica, peer, &frame->introduction);
     }
     if (!peer->met) {
         return replica_refuse(replica, peer, "its first frame is no introduction");

@@ -7,7 +7,7 @@
  *   a command acknowledged at its leader is never missing afterwards
  *   a read that is answered reflects all that was acknowledged or read before it began
  *   each read is answered once, in order
- *   no frame is refused, no deadline makes the loop spin */
+ *   no frame is refused (but a stranger's), no deadline makes the loop spin */
 #ifndef LOCKSTEP_TESTS_CLUSTER_H
 #define LOCKSTEP_TESTS_CLUSTER_H
 
@@ -99,6 +99,7 @@ struct cluster {
     /* Sees each frame as it is handed to the link. */
     void (*on_frame)(struct cluster *cluster, uint64_t from, uint64_t to, const struct link_part *parts, unsigned count);
     bool fatal_expected;
+    bool strangers_expected; /* a node's directory is replaced: the others refuse it */
     jmp_buf fatal_jump;
     struct cluster_node *fatal_node;
     void *receiving; /* the frame that is being delivered */

@@ -98,8 +98,13 @@ bool cluster_stream_turn(struct cluster *cluster, unsigned a, unsigned b)
         bool fine = replica_receive(to->replica, now, from->id, bytes, size);
         cluster->receiving = NULL;
         free(bytes);
-        if (!fine) {
+        if (!fine && !cluster->strangers_expected) {
             cluster_violation(cluster, to, "it refused a frame");
+        }
+        if (!fine) {
+            cluster_stream_drop(from, stream);
+            stream->change_ms = cluster_soon(cluster, 100);
+            replica_link_down(from->replica, now, to->id);
         }
         return true;
     }

@@ -367,6 +367,64 @@ static void a_node_that_is_no_member_is_refused(void **state)
     close_pair(&fixture);
 }
 
+static void send_short(struct link *link, uint64_t to)
+{
+    struct link_part part = {.data = "short", .size = 5}; /* without a number */
+    assert_true(link->ops->send(link, to, &part, 1));
+}
+
+/* P4: another process under a's id, whose first frame is refused each time, as the introduction of another directory is. It tries
+ * again, and not without a pause. */
+static void who_is_refused_under_a_peers_id_takes_nothing_from_that_peer(void **state)
+{
+    struct fixture fixture;
+    struct end copy = {.id = 1};
+    (void)state;
+    open_pair(&fixture, 0, CLUSTER);
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    send_short(fixture.a.link, 2);
+    RUN_UNTIL(&fixture, fixture.b.frames == 1);
+    copy.link = open_link(&fixture, &copy, CLUSTER, 0);
+    point_at(copy.link, 2, fixture.b.link);
+    uv_update_time(&fixture.loop);
+    uint64_t begin = uv_now(&fixture.loop);
+    for (unsigned i = 1; i <= 10; i++) {
+        RUN_UNTIL(&fixture, copy.ups == i);
+        fixture.b.refuse_next = true;
+        send_short(copy.link, 2);
+        RUN_UNTIL(&fixture, copy.downs == i);
+        send_short(fixture.a.link, 2);
+        RUN_UNTIL(&fixture, fixture.b.frames == 1 + 2 * i);
+    }
+    assert_int_equal(fixture.a.ups, 1);
+    assert_int_equal(fixture.a.downs, 0);
+    assert_true(uv_now(&fixture.loop) - begin >= (10 - 1 - PEER_AGAIN_MAX) * PEER_RETRY_MS_MIN);
+    close_end(&fixture, &copy);
+    close_pair(&fixture);
+}
+
+/* P1 */
+static void the_newer_stream_of_a_peer_takes_over_with_its_first_frame(void **state)
+{
+    struct fixture fixture;
+    struct end copy = {.id = 1};
+    (void)state;
+    open_pair(&fixture, 0, CLUSTER);
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    send_short(fixture.a.link, 2);
+    RUN_UNTIL(&fixture, fixture.b.frames == 1);
+    copy.link = open_link(&fixture, &copy, CLUSTER, 0);
+    point_at(copy.link, 2, fixture.b.link);
+    RUN_UNTIL(&fixture, copy.ups == 1);
+    assert_int_equal(fixture.a.downs, 0);
+    send_short(copy.link, 2);
+    RUN_UNTIL(&fixture, fixture.a.downs == 1);
+    assert_int_equal(fixture.b.frames, 2);
+    assert_int_equal(copy.downs, 0);
+    close_end(&fixture, &copy);
+    close_pair(&fixture);
+}
+
 /* Raw bytes to the listener: neither garbage nor a frame that is too long may do more than close its stream. */
 struct intruder {
     uv_tcp_t tcp;
@@ -443,7 +501,7 @@ static void a_length_beyond_the_limit_closes_its_stream(void **state)
     RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
     intrude(&fixture, bytes, sizeof bytes);
     assert_non_null(strstr(fixture.b.last_log, "too long"));
-    RUN_UNTIL(&fixture, fixture.a.downs == 1); /* the newer stream of node 1 had replaced a's own */
+    RUN_UNTIL(&fixture, fixture.a.downs == 1); /* nothing had come on a's own: the newer hello replaced it */
     RUN_UNTIL(&fixture, fixture.a.ups == 2);
     close_pair(&fixture);
 }
@@ -475,6 +533,8 @@ int main(void)
         cmocka_unit_test(a_peer_that_comes_back_elsewhere_is_reached),
         cmocka_unit_test(a_node_of_another_cluster_is_refused),
         cmocka_unit_test(a_node_that_is_no_member_is_refused),
+        cmocka_unit_test(who_is_refused_under_a_peers_id_takes_nothing_from_that_peer),
+        cmocka_unit_test(the_newer_stream_of_a_peer_takes_over_with_its_first_frame),
         cmocka_unit_test(bytes_that_are_no_hello_close_their_stream_only),
         cmocka_unit_test(a_length_beyond_the_limit_closes_its_stream),
         cmocka_unit_test(an_address_in_use_is_told),

@@ -310,7 +310,7 @@ static void a_node_that_lost_its_directory_ends_and_says_what_to_do(void **state
     (void)state;
     struct cluster *cluster = cluster_started(cluster_options(3, seed));
     cluster_command(cluster, 10);
-    cluster->fatal_expected = true;
+    cluster->fatal_expected = cluster->strangers_expected = true;
     for (unsigned i = 0; i < 3; i++) {
         struct cluster_node *node = &cluster->nodes[i];
         cluster_crash(cluster, i);
@@ -335,7 +335,7 @@ static void nodes_that_lost_their_directories_do_not_form_a_new_cluster(void **s
     (void)state;
     struct cluster *cluster = cluster_started(cluster_options(3, seed));
     cluster_command(cluster, 10);
-    cluster->fatal_expected = true;
+    cluster->fatal_expected = cluster->strangers_expected = true;
     for (unsigned i = 0; i < 3; i++) {
         cluster_crash(cluster, i);
     }
