@@ -1,4 +1,6 @@
 /* The streams opened to us: accept, their hello, ours in answer, then whole frames delivered where they lie in the buffer. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +106,15 @@ static void first_was_taken(struct peer_in *in)
     close_others(in, true);
 }
 
+/* All who are no member share one line: else whoever reaches the port writes as many as he makes up numbers. */
+static void log_refused(struct peer_link *link, uint64_t node_id, const char *why)
+{
+    char detail[64];
+    bool is_member = peer_out_find(link, node_id) != NULL;
+    (void)snprintf(detail, sizeof detail, "it says that it is node %" PRIu64, node_id);
+    peer_log_seldom(link, LOGGER_WARNING, is_member ? node_id : 0, why, is_member ? "" : detail);
+}
+
 /* @return false if the stream was closed. */
 static bool in_hello(struct peer_in *in)
 {
@@ -116,7 +127,7 @@ static bool in_hello(struct peer_in *in)
     }
     why = judge_hello(in, &hello);
     if (why != NULL) {
-        peer_log_seldom(in->owner, LOGGER_WARNING, hello.node_id, why, "");
+        log_refused(in->owner, hello.node_id, why);
         (void)in_answer(in, &hello, 1);
         peer_in_close(in);
         return false;

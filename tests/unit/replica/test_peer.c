@@ -506,6 +506,26 @@ static void a_length_beyond_the_limit_closes_its_stream(void **state)
     close_pair(&fixture);
 }
 
+static void strangers_share_one_line_whatever_they_say_they_are(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    uint8_t bytes[33] = "LSPEER\1\0";
+    bytes[8] = CLUSTER;
+    bytes[24] = 2; /* looking for b */
+    open_pair(&fixture, 0, CLUSTER);
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    unsigned logs = fixture.b.logs;
+    for (uint8_t id = 100; id < 200; id++) {
+        bytes[16] = id;
+        intrude(&fixture, bytes, sizeof bytes);
+        assert_non_null(strstr(fixture.b.last_log,
+                               "no member of this cluster has its node id: it says that it is node 100"));
+    }
+    assert_int_equal(fixture.b.logs, logs + 1);
+    close_pair(&fixture);
+}
+
 static void an_address_in_use_is_told(void **state)
 {
     struct fixture fixture;
@@ -537,6 +557,7 @@ int main(void)
         cmocka_unit_test(the_newer_stream_of_a_peer_takes_over_with_its_first_frame),
         cmocka_unit_test(bytes_that_are_no_hello_close_their_stream_only),
         cmocka_unit_test(a_length_beyond_the_limit_closes_its_stream),
+        cmocka_unit_test(strangers_share_one_line_whatever_they_say_they_are),
         cmocka_unit_test(an_address_in_use_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
