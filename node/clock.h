@@ -5,7 +5,7 @@
  *  K1  While it runs the estimate never goes back, and advances by no more than the real time that has passed: a lease
  *      granted on it lasts at least its ttl.
  *  K2  One turn advances it by at most step_ms_max: time in which the leader did not serve (a stopped process, a
- *      suspended machine, a stalled disk) is not counted.
+ *      suspended machine, a stalled disk) is not counted. Nor is any from when it is told to leave.
  *  K3  It does not pass a limit (the earliest deadline) while a request is unproposed that had been received when it
  *      got there. It stands one millisecond before it; the requests are proposed with that time, so that a renewal
  *      among them counts; then it passes, but only just, if others have come meanwhile: the next deadline may lie right

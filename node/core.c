@@ -113,6 +113,9 @@ static void begin_serving(struct core *core)
     cluster_clock_start(&core->clock, fsm_time(core->fsm), core->now);
     core_log(core, LOGGER_INFO, "serving", "term=%" PRIu64 " applied=%" PRIu64 " cluster_time_ms=%" PRIu64,
              core->term, core->applied_index, fsm_time(core->fsm).ms);
+    if (core->leaving) {
+        cluster_clock_stop(&core->clock); /* K2 */
+    }
 }
 
 /* Whether what was proposed will be applied is not known here any more: the clients ask the next leader, under the same
@@ -182,6 +185,7 @@ void core_shutdown(struct core *core, struct local_time now)
     core->left = core->now;
     core->leader_known = false;
     core->dirty = true;
+    cluster_clock_stop(&core->clock); /* K2: it takes no renewals any more, and may lead for seconds yet */
     if (core->role != REPLICA_LEADER) {
         core->handed_over = true;
         answer_leader_moved(core);

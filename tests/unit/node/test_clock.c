@@ -534,6 +534,28 @@ static void time_without_a_leader_is_not_counted(void **state)
     assert_false(alive(h, session));
 }
 
+/* It refuses renewals, and nobody takes the lead: so it ends no lease that was to end later. */
+static void a_leader_that_leaves_counts_no_time(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 1000);
+    h->refuse_transfer = true;
+    core_shutdown(h->core, h->now);
+    (void)drive(h, 600);
+    struct proto_request renew = harness_renew(1, session, 7);
+    harness_send(h, c, &renew);
+    (void)harness_expect(h, c, 7, PROTO_STATUS_NOT_LEADER);
+    (void)drive(h, 3000);
+    assert_true(core_drained(h->core));
+    assert_true(alive(h, session));
+    harness_follow(h, 2);
+    harness_lead(h); /* still leaving */
+    (void)drive(h, 2000);
+    assert_true(alive(h, session));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +582,7 @@ int main(void)
         HARNESS_TEST(a_renewal_counts_from_its_reading_not_from_the_time_of_the_turn),
         HARNESS_TEST(a_look_reaches_no_deadline),
         HARNESS_TEST(time_without_a_leader_is_not_counted),
+        HARNESS_TEST(a_leader_that_leaves_counts_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
