@@ -53,7 +53,8 @@ struct log_callbacks {
     void *ctx;
 };
 
-/* Open or create the log in directory "log" of `disk`, verify every record, cut a torn tail. Blocks; start-up only. The
+/* Open or create the log in directory "log" of `disk`, verify every record, cut a torn tail. Blocks; start-up only; begins no
+ * job, so that the caller may close it at once. The
  * log keeps its own watermark ("log/watermark"): less on disk than it acknowledged is an error, and so is a directory with
  * a snapshot and without any log.
  * @param first_index_if_empty  index of the first entry if there is none (snapshot index + 1, or 1).
@@ -64,6 +65,9 @@ struct log_callbacks {
 struct log *log_open(struct disk *disk, const struct log_options *options, const struct log_callbacks *callbacks,
                      uint64_t first_index_if_empty, uint64_t watermark_index, uint64_t snapshot_index, char *message,
                      size_t message_size);
+/* Remove the segments that a process left which ended between log_reset() and their removal. To be called once the caller
+ * refuses nothing any more, and before anything is appended to what was found: it begins a job. */
+void log_clean(struct log *log);
 /* Free the memory and close files; waits for nothing: call only when no job is under way (log_idle()). */
 void log_close(struct log *log);
 bool log_idle(const struct log *log);

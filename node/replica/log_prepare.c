@@ -247,6 +247,11 @@ static uint64_t keep_from(const struct log *log)
     return keep;
 }
 
+void log_clean(struct log *log)
+{
+    log_segments_trim(log);
+}
+
 void log_segments_trim(struct log *log)
 {
     uint64_t keep = keep_from(log);

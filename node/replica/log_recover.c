@@ -576,6 +576,5 @@ struct log *log_open(struct disk *disk, const struct log_options *options,
     log->queued_first = log->table.last + 1;
     log->durable_segment = log->current;
     log_settle(log);
-    log_segments_trim(log);
     return log;
 }

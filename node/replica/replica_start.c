@@ -478,10 +478,14 @@ static bool open_directory(struct replica *replica, const struct replica_config 
                 open_store(replica, failure) && fit_log_to_snapshot(replica, &log_joins, failure) &&
                 bootstrap(replica, config, failure) && first_entry_fits(replica, failure) &&
                 restore_machine(replica, failure);
-    if (fine && !log_joins) {
+    if (!fine) {
+        return false;
+    }
+    log_clean(replica->log);
+    if (!log_joins) {
         drop_log(replica);
     }
-    return fine;
+    return true;
 }
 
 static void release_entry(void *owner)

@@ -31,7 +31,12 @@ bool log_test_open(struct fixture *fixture)
         log_open(fake_disk_seam(fixture->fake), &fixture->options, &callbacks, fixture->first_if_empty, 0,
                  fixture->snapshot_index, fixture->message, sizeof fixture->message);
     assert_true(fixture->log != NULL || fixture->message[0] != 0);
-    return fixture->log != NULL;
+    if (fixture->log == NULL) {
+        return false;
+    }
+    assert_true(log_idle(fixture->log));
+    log_clean(fixture->log);
+    return true;
 }
 
 struct fixture log_test_make(void)

@@ -405,6 +405,7 @@ static void start(struct world *world)
         fail_msg("seed %llu, start %u: %s", (unsigned long long)world->seed, world->starts, message);
     }
     check_recovered(world);
+    log_clean(world->log);
     world->base.first = log_first_index(world->log);
     world->base.last = log_last_index(world->log);
     assert_int_equal(log_durable_index(world->log), world->base.last);
@@ -443,6 +444,7 @@ static void start_and_crash(struct world *world)
     if (log == NULL) {
         fail_msg("seed %llu, start %u: %s", (unsigned long long)world->seed, world->starts, message);
     }
+    log_clean(log);
     fake_disk_end(world->fake, FAKE_POWER);
     fake_disk_run_all(world->fake);
     log_close(log);

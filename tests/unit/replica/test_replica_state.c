@@ -158,6 +158,44 @@ static void a_stream_that_broke_off_is_begun_anew_soon(void **state)
     }
 }
 
+/* The same, and each time it is first started by a version that can not restore the snapshot: it says so, and has nothing under
+ * way. */
+static void a_start_may_be_refused_at_any_moment_of_an_installation(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    for (uint64_t i = 0; i < 3; i++) {
+        struct cluster_options options = with_snapshots(seed + i);
+        options.segment_bytes = 4096;
+        struct cluster *cluster = cluster_started(options);
+        for (unsigned j = 0; j < 20; j++) {
+            cluster_command(cluster, 2000); /* some segments, to be removed */
+        }
+        unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
+        cluster_crash(cluster, absent);
+        for (unsigned j = 0; j < 80; j++) {
+            cluster_command(cluster, 2000);
+        }
+        for (unsigned j = 0; j < 15; j++) {
+            assert_true(cluster_start(cluster, absent));
+            cluster_run(cluster, 1 + simulated_random(&cluster->random, 150));
+            cluster_crash(cluster, absent);
+            cluster->options.image_bytes++;
+            if (cluster_start(cluster, absent)) {
+                cluster_crash(cluster, absent);
+            } else {
+                assert_non_null(strstr(cluster->nodes[absent].fatal, "is whole but can not be restored"));
+                refused++;
+            }
+            cluster->options.image_bytes--;
+        }
+        cluster_start_all(cluster);
+        cluster_converge(cluster);
+        cluster_free(cluster);
+    }
+    assert_true(refused > 0);
+}
+
 struct copying {
     struct disk *from, *to;
 };
@@ -498,6 +536,7 @@ int main(void)
         cmocka_unit_test(a_follower_within_the_tail_is_sent_entries),
         cmocka_unit_test(a_snapshot_taken_amid_a_replay_holds_what_was_applied),
         cmocka_unit_test(an_installation_survives_crashes_at_any_moment),
+        cmocka_unit_test(a_start_may_be_refused_at_any_moment_of_an_installation),
         cmocka_unit_test(a_stream_that_broke_off_is_begun_anew_soon),
         cmocka_unit_test(a_snapshot_beyond_the_log_that_can_not_be_restored_is_told),
         cmocka_unit_test(a_removed_snapshot_is_told_and_what_may_be_put_back),
