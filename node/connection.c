@@ -170,6 +170,12 @@ bool connections_send(struct connections *all, uint64_t number, const void *fram
     return true;
 }
 
+bool connections_is_paused(const struct connections *all, uint64_t number)
+{
+    const struct connection *connection = find(all, number);
+    return connection != NULL && connection->paused;
+}
+
 /* ---- accepting ---- */
 
 static void name_read(struct connection *connection)

@@ -56,6 +56,10 @@ void connections_accept(struct connections *all, uv_stream_t *listener);
  * read what it is sent. */
 bool connections_send(struct connections *all, uint64_t connection, const void *frame, size_t size);
 
+/* Whether nothing is read from it because more than half of queue_bytes_max waits for it. Who sends it more than a little then
+ * has it closed although it may be reading. Unknown numbers are not. */
+bool connections_is_paused(const struct connections *all, uint64_t connection);
+
 /* Close once what is queued is sent; nothing more is received from it. Unknown numbers are fine. */
 void connections_close(struct connections *all, uint64_t connection, const char *why);
 

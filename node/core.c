@@ -77,6 +77,7 @@ void core_free(struct core *core)
     proposer_abandon(core);
     reads_abandon(core);
     forget_list(core, &core->reads.now);
+    forget_list(core, &core->reads.held);
     core_table_done(&core->dispatch.waits);
     proposer_done(&core->proposer);
     requests_done(&core->requests);
@@ -328,6 +329,7 @@ struct local_time core_deadline(const struct core *core)
     }
     const struct local_time deadlines[] = {
         core_connections_deadline(core),
+        reads_deadline(core),
         proposer_deadline(core),
         clock_deadline(core),
         leave_deadline(core),

@@ -43,6 +43,8 @@ struct core_output {
     /* Queue a whole frame (header included) on a connection; the bytes are copied or written before the call returns.
      * @return false if the connection's bound on queued bytes is reached: the shell will close it. */
     bool (*send)(void *ctx, uint64_t connection, const void *frame, size_t size);
+    /* Whether so much is queued that nothing is read from the connection: its reads wait, too. */
+    bool (*is_slow)(void *ctx, uint64_t connection);
     /* Close after what is queued was sent. The shell calls core_connection_closed() later. */
     void (*close)(void *ctx, uint64_t connection, const char *why);
     /* One event for the log: `event` a short stable name; `fields` "key=value …" (logfmt). */

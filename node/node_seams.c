@@ -145,6 +145,12 @@ static bool to_send(void *ctx, uint64_t connection, const void *frame, size_t si
     return connections_send(node->connections, connection, frame, size);
 }
 
+static bool is_slow(void *ctx, uint64_t connection)
+{
+    const struct node *node = ctx;
+    return connections_is_paused(node->connections, connection);
+}
+
 static void to_close(void *ctx, uint64_t connection, const char *why)
 {
     struct node *node = ctx;
@@ -164,8 +170,12 @@ static void on_core_fatal(void *ctx, const char *message)
 
 struct core_output node_core_output(struct node *node)
 {
-    return (struct core_output){
-        .ctx = node, .send = to_send, .close = to_close, .log = to_log, .fatal = on_core_fatal};
+    return (struct core_output){.ctx = node,
+                                .send = to_send,
+                                .is_slow = is_slow,
+                                .close = to_close,
+                                .log = to_log,
+                                .fatal = on_core_fatal};
 }
 
 /* ---- the connections call the core ---- */

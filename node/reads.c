@@ -80,12 +80,54 @@ static void ask(struct core *core, struct local_time now)
     reads->asked = earlier;
 }
 
+/* ---- clients that do not read as fast as they ask ---- */
+
+static bool is_slow(struct core *core, const struct request *request)
+{
+    return request->connection != NULL && core->output.is_slow(core->output.ctx, request->connection->id);
+}
+
+static void hold(struct core *core, struct local_time now, struct request *request)
+{
+    struct reads *reads = &core->reads;
+    if (reads->held.count == 0) {
+        reads->held_until = (struct local_time){now.ms + READS_HELD_MS};
+    }
+    request_list_append(&reads->held, request);
+}
+
+/* Back in front of those that came later. */
+static void release_held(struct core *core, struct local_time now)
+{
+    struct reads *reads = &core->reads;
+    if (now.ms < reads_deadline(core).ms) {
+        return;
+    }
+    struct request_list all = reads->held;
+    struct request *request;
+    while ((request = request_list_take(&reads->now)) != NULL) {
+        request_list_append(&all, request);
+    }
+    reads->now = all;
+    reads->held = (struct request_list){0};
+}
+
+struct local_time reads_deadline(const struct core *core)
+{
+    return core->reads.held.count > 0 ? core->reads.held_until : LOCAL_TIME_NEVER;
+}
+
 void reads_run(struct core *core, struct local_time now)
 {
     ask(core, now);
+    release_held(core, now);
     struct request *request;
     for (unsigned i = 0; i < READS_PER_TURN && (request = request_list_take(&core->reads.now)) != NULL; i++) {
-        answer(core, now, request);
+        if (is_slow(core, request)) {
+            hold(core, now, request);
+        } else {
+            answer(core, now, request);
+        }
     }
 }
 

@@ -10,13 +10,16 @@
 #include "node/request.h"
 #include "node/time.h"
 
-/* Answers that need no message are given at most so many per turn: a full list page costs as much as many writes. */
-enum { READS_PER_TURN = 512 };
+/* Answers that need no message are given at most so many per turn: a full list page costs as much as many writes. And none to a
+ * client that has half of its bound to read yet, although it asked for them before: ten full pages are the whole bound. */
+enum { READS_PER_TURN = 512, READS_HELD_MS = 10 };
 
 struct reads {
     struct request_list gathered; /* linearizable, of this turn */
     struct request_list asked;    /* their proof is under way; in order of read_id */
-    struct request_list now;      /* stale queries and local operations */
+    struct request_list now;      /* stale queries and local operations, and what is proven */
+    struct request_list held;     /* of those, what waits for its client to read; looked at again then: */
+    struct local_time held_until;
     uint64_t last_read_id;
     uint64_t answered;
 };
@@ -25,6 +28,8 @@ void reads_add(struct core *core, struct request *request);
 void reads_run(struct core *core, struct local_time now);
 /* Every read with this id has its proof (or leadership was lost). */
 void reads_ready(struct core *core, uint64_t read_id, bool ok);
+/* When a turn is needed for what is held. */
+struct local_time reads_deadline(const struct core *core);
 /* Leadership is lost: NOT_LEADER for those that have no proof. */
 void reads_abandon(struct core *core);
 

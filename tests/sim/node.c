@@ -231,6 +231,13 @@ static bool to_send(void *ctx, uint64_t connection, const void *frame, size_t si
     return !node->zombie && network_node_send(node, connection, frame, size);
 }
 
+static bool is_slow(void *ctx, uint64_t connection)
+{
+    (void)ctx;
+    (void)connection;
+    return false; /* its clients have room for what they ask */
+}
+
 static void to_close(void *ctx, uint64_t connection, const char *why)
 {
     struct sim_node *node = ctx;
@@ -258,7 +265,7 @@ static void on_core_fatal(void *ctx, const char *message)
 static void core_open(struct sim_node *node)
 {
     const struct core_replica replica = {node, to_propose, to_read, to_transfer, to_status};
-    const struct core_output output = {node, to_send, to_close, on_core_log, on_core_fatal};
+    const struct core_output output = {node, to_send, is_slow, to_close, on_core_log, on_core_fatal};
     struct core_options options;
     core_options_init(&options);
     options.cluster_id = SIM_CLUSTER_ID;

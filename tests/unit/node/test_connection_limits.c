@@ -74,14 +74,17 @@ static void nothing_is_read_from_a_client_with_half_its_queue_full(void **state)
         turn();
     }
     assert_int_equal(fixture->record.received, 0);
+    assert_true(connections_is_paused(fixture->connections, number));
     uint64_t end = real_ms() + 20000;
     while (fixture->record.received == 0 && real_ms() < end) {
         (void)recv(fd, sink, sizeof(sink), 0);
         turn();
     }
     assert_int_equal(fixture->record.received, 1);
+    assert_false(connections_is_paused(fixture->connections, number));
     (void)close(fd);
     TURN_UNTIL(fixture->record.closed == 1);
+    assert_false(connections_is_paused(fixture->connections, number));
 }
 
 /* It keeps its connection full for as long as a client may be idle: then it is over. */

@@ -85,6 +85,11 @@ static bool fake_send(void *ctx, uint64_t connection, const void *frame, size_t 
     return true;
 }
 
+static bool fake_is_slow(void *ctx, uint64_t connection)
+{
+    return harness_connection(ctx, connection)->slow;
+}
+
 static void fake_close(void *ctx, uint64_t connection, const char *why)
 {
     struct harness_connection *c = harness_connection(ctx, connection);
@@ -135,7 +140,7 @@ struct harness *harness_create(const struct core_options *options)
     h->next_id = 1000;
     proto_buffer_init(&h->scratch, PROTO_FRAME_BODY_BYTES_MAX);
     struct core_replica replica = {h, fake_propose, fake_read, fake_transfer, fake_status};
-    struct core_output output = {h, fake_send, fake_close, fake_log, fake_fatal};
+    struct core_output output = {h, fake_send, fake_is_slow, fake_close, fake_log, fake_fatal};
     h->core = core_create(&h->options, &replica, &output);
     return h;
 }

@@ -24,6 +24,7 @@ struct harness_connection {
     size_t taken;
     bool closed;
     bool full; /* send() returns false */
+    bool slow; /* is_slow() */
     char why[64];
 };
 

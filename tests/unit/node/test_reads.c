@@ -30,6 +30,47 @@ static void reads_of_a_turn_share_one_proof_and_wait_for_it(void **state)
     }
 }
 
+/* More than its connection's bound, asked for in one go: that is no reason to cut off a client that reads. */
+static void a_client_that_has_much_to_read_yet_waits_for_more_answers(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h), other = harness_connect(h);
+    struct harness_connection *connection = harness_connection(h, c);
+    connection->slow = true;
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct proto_request get = harness_get(id, "k", id == 1);
+        harness_send(h, c, &get);
+        harness_send(h, other, &get);
+    }
+    harness_turn(h, 0);
+    harness_prove(h, true);
+    harness_turn(h, 0);
+    harness_expect_nothing(h, c);
+    (void)harness_expect(h, other, 1, PROTO_STATUS_OK);
+    (void)harness_expect(h, other, 2, PROTO_STATUS_OK);
+    assert_int_equal(core_deadline(h->core).ms,
+                     h->now.ms + READS_HELD_MS); /* not before: the loop may sleep */
+    harness_turn(h, READS_HELD_MS);
+    harness_expect_nothing(h, c);
+
+    connection->slow = false;
+    struct proto_request later = harness_get(3, "k", true);
+    harness_send(h, c, &later);
+    harness_turn(h, READS_HELD_MS);
+    for (uint64_t id = 1; id <= 3; id++) {
+        (void)harness_expect(h, c, id, PROTO_STATUS_OK);
+    }
+    assert_int_equal(core_deadline(h->core).ms, UINT64_MAX);
+
+    connection->slow = true;
+    harness_send(h, c, &later);
+    harness_turn(h, 0);
+    harness_disconnect(h, c);
+    harness_turn(h, READS_HELD_MS);
+    assert_int_equal(harness_counts(h).requests_in_flight, 0);
+}
+
 static void a_deposed_leader_answers_no_read(void **state)
 {
     struct harness *h = *state;
@@ -213,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HARNESS_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
+        HARNESS_TEST(a_client_that_has_much_to_read_yet_waits_for_more_answers),
         HARNESS_TEST(a_deposed_leader_answers_no_read),
         HARNESS_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
         HARNESS_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
