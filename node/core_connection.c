@@ -246,8 +246,8 @@ static struct session_route *find_route(struct core *core, uint64_t session_id)
 void session_route_set(struct core *core, uint64_t session_id, struct core_connection *connection)
 {
     struct session_route *route = find_route(core, session_id);
-    if (route != NULL && route->connection == connection) {
-        return;
+    if (route != NULL && route->connection->id >= connection->id) {
+        return; /* an older one: what comes on it may have been under way for long, and nobody may listen there */
     }
     if (route != NULL) {
         route_drop(core, route);

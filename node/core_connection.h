@@ -14,7 +14,7 @@
 
 enum { CORE_CONNECTION_NAME_BYTES = 64, CORE_CONNECTIONS_MAX = 1 << 20 };
 
-/* session -> the connection that used it last and so hears of its events. */
+/* session -> the newest connection that used it, which hears of its events. */
 struct session_route {
     struct core_table_node node;
     uint64_t session_id;
@@ -78,7 +78,7 @@ void core_connections_expire(struct core *core);
 /* When the next of them is due. */
 struct local_time core_connections_deadline(const struct core *core);
 
-/* The session is in use on this connection from now on. */
+/* The session is in use on this connection; it hears of its events unless a newer one does. */
 void session_route_set(struct core *core, uint64_t session_id, struct core_connection *connection);
 struct core_connection *session_route_find(struct core *core, uint64_t session_id);
 void session_route_remove(struct core *core, uint64_t session_id);

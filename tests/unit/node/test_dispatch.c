@@ -149,7 +149,7 @@ static void a_wait_that_times_out_is_answered(void **state)
     (void)harness_expect(f->h, f->waiter_connection, 8, PROTO_STATUS_TIMED_OUT);
 }
 
-static void events_go_to_the_connection_that_used_the_session_last(void **state)
+static void events_go_to_the_newest_connection_that_used_the_session(void **state)
 {
     struct fixture *f = *state;
     uint64_t newer = harness_connect(f->h);
@@ -158,6 +158,11 @@ static void events_go_to_the_connection_that_used_the_session_last(void **state)
     harness_turn(f->h, 20);
     harness_commit(f->h);
     (void)harness_expect(f->h, newer, 5, PROTO_STATUS_OK);
+    renew.id = 6; /* late bytes of a connection that was given up */
+    harness_send(f->h, f->holder_connection, &renew);
+    harness_turn(f->h, 20);
+    harness_commit(f->h);
+    (void)harness_expect(f->h, f->holder_connection, 6, PROTO_STATUS_OK);
     struct proto_request force = {.kind = PROTO_FORCE_RELEASE, .id = 9};
     force.body.force_release =
         (struct proto_force_release){.key = harness_text("k"), .reason = harness_text("stuck")};
@@ -254,7 +259,7 @@ int main(void)
         CORE_TEST(a_wait_survives_a_failover_and_is_attached_again),
         CORE_TEST(a_cancelled_wait_is_answered_and_so_is_the_cancel),
         CORE_TEST(a_wait_that_times_out_is_answered),
-        CORE_TEST(events_go_to_the_connection_that_used_the_session_last),
+        CORE_TEST(events_go_to_the_newest_connection_that_used_the_session),
         CORE_TEST(a_wrong_secret_does_not_draw_the_sessions_events),
         CORE_TEST(a_closed_connection_hears_nothing_and_leaves_nothing),
         CORE_TEST(the_table_of_waits_keeps_them_apart),
