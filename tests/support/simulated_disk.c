@@ -108,6 +108,14 @@ static bool in_directory(const struct change *change, const char *directory)
 
 /* ---- the file calls ---- */
 
+/* The process ends before a call that is done as a whole or not at all. */
+static void step(struct simulated_disk *disk, const char *name)
+{
+    if (simulated_ends(disk, name)) {
+        simulated_end(disk);
+    }
+}
+
 /* @return 0, or the error that this call is to have. */
 static int fault(struct simulated_disk *disk, const char *name)
 {
@@ -129,6 +137,11 @@ static int disk_open(struct disk *seam, const char *name, int flags, struct disk
         return -EEXIST;
     }
     if (at == NULL) {
+        step(disk, name);
+        int error = fault(disk, name);
+        if (error != 0) {
+            return error;
+        }
         struct inode *inode = calloc(1, sizeof *inode);
         note_change(disk, "", name, inode);
         at = simulated_names_find(&disk->names, name);
@@ -180,30 +193,42 @@ void simulated_note_unsynced(struct inode *inode, uint64_t offset, uint64_t size
     inode->unsynced[inode->unsynced_count++] = (struct span){offset, size};
 }
 
-static int disk_write(struct disk *seam, struct disk_file *file, const void *data, size_t size,
-                      uint64_t offset)
+static void put(struct simulated_disk *disk, const struct disk_file *file, const void *data, size_t size,
+                uint64_t offset)
 {
     struct inode *inode = file->inode;
-    int error = fault(disk_of(seam), file->name);
-    if (error != 0) {
-        return error;
-    }
     if (size == 0) {
-        return 0;
+        return;
     }
     simulated_grow(&inode->data, &inode->capacity, (size_t)offset + size);
     memcpy(inode->data + offset, data, size);
-    simulated_rot_overwritten(disk_of(seam), file->name, offset, size);
+    simulated_rot_overwritten(disk, file->name, offset, size);
     if (offset + size > inode->size) {
         inode->size = (size_t)offset + size;
     }
     simulated_note_unsynced(inode, offset, size);
-    return 0;
+}
+
+static int disk_write(struct disk *seam, struct disk_file *file, const void *data, size_t size,
+                      uint64_t offset)
+{
+    struct simulated_disk *disk = disk_of(seam);
+    if (simulated_ends(disk, file->name)) { /* the kernel stops between two pages for who is killed */
+        uint64_t pages = simulated_random(disk->random, size / PAGE + 1);
+        put(disk, file, data, (size_t)(pages * PAGE), offset);
+        simulated_end(disk);
+    }
+    int error = fault(disk, file->name);
+    if (error == 0) {
+        put(disk, file, data, size, offset);
+    }
+    return error;
 }
 
 static int disk_sync(struct disk *seam, struct disk_file *file)
 {
     struct inode *inode = file->inode;
+    step(disk_of(seam), file->name);
     int error = fault(disk_of(seam), file->name);
     if (error != 0) {
         return error;
@@ -228,6 +253,7 @@ static int disk_sync(struct disk *seam, struct disk_file *file)
 static int disk_allocate(struct disk *seam, struct disk_file *file, uint64_t size)
 {
     struct inode *inode = file->inode;
+    step(disk_of(seam), file->name);
     int error = fault(disk_of(seam), file->name);
     if (error != 0) {
         return error;
@@ -254,6 +280,11 @@ static int disk_rename(struct disk *seam, const char *from, const char *to)
     if (at == NULL) {
         return -ENOENT;
     }
+    step(disk, from);
+    int error = fault(disk, from);
+    if (error != 0) {
+        return error;
+    }
     simulated_rot_overwritten(disk, to, 0, UINT64_MAX);
     note_change(disk, from, to, at->inode);
     return 0;
@@ -266,6 +297,7 @@ static int disk_unlink(struct disk *seam, const char *name)
     if (at == NULL) {
         return -ENOENT;
     }
+    step(disk, name);
     note_change(disk, name, "", at->inode);
     return 0;
 }
@@ -281,6 +313,11 @@ static int disk_sync_dir(struct disk *seam, const char *name)
 {
     struct simulated_disk *disk = disk_of(seam);
     unsigned kept = 0;
+    step(disk, name);
+    int error = fault(disk, name);
+    if (error != 0) {
+        return error;
+    }
     for (unsigned i = 0; i < disk->changes_count; i++) {
         struct change *change = &disk->changes[i];
         if (in_directory(change, name)) {
@@ -379,10 +416,33 @@ void simulated_disk_wipe(struct simulated_disk *disk)
     simulated_names_clear(&disk->durable);
 }
 
+void simulated_disk_away(struct simulated_disk *disk, bool away)
+{
+    LOCKSTEP_ASSERT(!simulated_disk_busy(disk));
+    if (away && disk->away == NULL) {
+        disk->away = malloc(sizeof *disk->away);
+        LOCKSTEP_ASSERT(disk->away != NULL);
+        disk->away->names = disk->names;
+        disk->away->durable = disk->durable;
+        memcpy(disk->away->changes, disk->changes, sizeof disk->changes);
+        disk->away->changes_count = disk->changes_count;
+        disk->names.count = disk->durable.count = disk->changes_count = 0;
+    } else if (!away && disk->away != NULL) {
+        simulated_disk_wipe(disk);
+        disk->names = disk->away->names;
+        disk->durable = disk->away->durable;
+        memcpy(disk->changes, disk->away->changes, sizeof disk->changes);
+        disk->changes_count = disk->away->changes_count;
+        free(disk->away);
+        disk->away = NULL;
+    }
+}
+
 void simulated_disk_free(struct simulated_disk *disk)
 {
+    simulated_disk_away(disk, false);
     simulated_disk_wipe(disk);
-    simulated_names_clear(&disk->survivors);
+    simulated_survivors_clear(disk);
     free(disk);
 }
 

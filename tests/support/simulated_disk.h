@@ -25,19 +25,30 @@ void simulated_disk_latency(struct simulated_disk *disk, uint64_t now, unsigned 
 
 /* The power goes: decide what survives. */
 void simulated_disk_crash(struct simulated_disk *disk);
-/* kill -9: all that was written is there, and what was not synced can still be lost by a later loss of power. */
+/* kill -9: all that was written is there, and what was not synced, names too, can still be lost by a later loss of power. */
 void simulated_disk_kill(struct simulated_disk *disk);
+/* One of the two, in the middle of what the process does: within the call that changes something of a name that begins with
+ * `prefix` after `calls` more of them. Of a write it may have done a part. `ended` is called then, and a crash or kill that
+ * follows decides nothing any more. ended NULL: call it off. */
+void simulated_disk_end_after(struct simulated_disk *disk, const char *prefix, unsigned calls, bool power,
+                              void (*ended)(void *ctx), void *ctx);
 /* The contents are what survived. No file is open. */
 void simulated_disk_boot(struct simulated_disk *disk);
 /* As if the directory had been removed. */
 void simulated_disk_wipe(struct simulated_disk *disk);
 
+/* The directory is not there, as one whose file system was not mounted: there is an empty one instead, until it is back as it
+ * was. Only while no process runs. */
+void simulated_disk_away(struct simulated_disk *disk, bool away);
+
 /* ---- faults ---- */
 
-/* From now on every write, allocation and sync of a name that begins with `prefix` fails with -ENOSPC; NULL: none. */
+/* From now on every creation, write, allocation, rename and sync of a name that begins with `prefix` fails with -ENOSPC; NULL: none. */
 void simulated_disk_full(struct simulated_disk *disk, const char *prefix);
-/* The write, allocation or sync after `calls` more of them fails with -EIO, once; a failed sync forgets what it covered. */
+/* The creation, write, allocation, rename or sync after `calls` more of them fails with -EIO, once; a failed sync forgets what it covered. */
 void simulated_disk_fail_after(struct simulated_disk *disk, unsigned calls);
+/* It is not full any more, and no call will fail that has not failed yet. */
+void simulated_disk_heal(struct simulated_disk *disk);
 bool simulated_disk_fails(const struct simulated_disk *disk); /* it is still to come */
 /* Flip bits of a random byte of a random file, present and durable. Only while no process runs.
  * @return false if there is no byte. */

@@ -38,23 +38,45 @@ static struct inode *inode_after_crash(struct simulated_disk *disk, const struct
     return after;
 }
 
+void simulated_survivors_clear(struct simulated_disk *disk)
+{
+    simulated_names_clear(&disk->survivors);
+    simulated_names_clear(&disk->survivors_durable);
+    while (disk->survivors_changes_count > 0) {
+        simulated_inode_unref(disk->survivors_changes[--disk->survivors_changes_count].inode);
+    }
+}
+
+/* @return false if it was decided before what survives. */
+static bool process_ends(struct simulated_disk *disk)
+{
+    simulated_disk_heal(disk);
+    disk->end_in = 0;
+    if (disk->crashed) {
+        return false;
+    }
+    disk->crashed = true;
+    simulated_survivors_clear(disk);
+    return true;
+}
+
 void simulated_disk_crash(struct simulated_disk *disk)
 {
     struct names names = {.count = 0};
+    if (!process_ends(disk)) {
+        return;
+    }
     simulated_names_copy(&names, &disk->durable);
     unsigned kept = (unsigned)simulated_random(disk->random, disk->changes_count + 1);
     for (unsigned i = 0; i < kept; i++) {
         simulated_change_apply(&names, &disk->changes[i]);
     }
-    simulated_names_clear(&disk->survivors);
     for (unsigned i = 0; i < names.count; i++) {
         simulated_names_set(&disk->survivors, names.list[i].name,
                             inode_after_crash(disk, names.list[i].inode));
     }
+    simulated_names_copy(&disk->survivors_durable, &disk->survivors);
     simulated_names_clear(&names);
-    disk->crashed = true;
-    disk->full[0] = 0;
-    disk->fail_in = 0;
 }
 
 static struct inode *inode_copy(const struct inode *inode)
@@ -77,16 +99,72 @@ static struct inode *inode_copy(const struct inode *inode)
     return copy;
 }
 
+static struct inode *copied(struct inode *inode)
+{
+    if (inode->copy == NULL) {
+        inode->copy = inode_copy(inode);
+    }
+    return inode->copy;
+}
+
+static void names_copied(struct names *to, const struct names *from)
+{
+    for (unsigned i = 0; i < from->count; i++) {
+        simulated_names_set(to, from->list[i].name, copied(from->list[i].inode));
+    }
+}
+
+static void forget_copies(struct names *names)
+{
+    for (unsigned i = 0; i < names->count; i++) {
+        names->list[i].inode->copy = NULL;
+    }
+}
+
 void simulated_disk_kill(struct simulated_disk *disk)
 {
-    simulated_names_clear(&disk->survivors);
-    for (unsigned i = 0; i < disk->names.count; i++) {
-        simulated_names_set(&disk->survivors, disk->names.list[i].name,
-                            inode_copy(disk->names.list[i].inode));
+    if (!process_ends(disk)) {
+        return;
     }
-    disk->crashed = true;
-    disk->full[0] = 0;
-    disk->fail_in = 0;
+    names_copied(&disk->survivors, &disk->names);
+    names_copied(&disk->survivors_durable, &disk->durable);
+    for (unsigned i = 0; i < disk->changes_count; i++) {
+        struct change *change = &disk->survivors_changes[disk->survivors_changes_count++];
+        *change = disk->changes[i];
+        change->inode = copied(change->inode);
+        change->inode->refs++;
+    }
+    forget_copies(&disk->names);
+    forget_copies(&disk->durable);
+    for (unsigned i = 0; i < disk->changes_count; i++) {
+        disk->changes[i].inode->copy = NULL;
+    }
+}
+
+void simulated_disk_end_after(struct simulated_disk *disk, const char *prefix, unsigned calls, bool power,
+                              void (*ended)(void *ctx), void *ctx)
+{
+    disk->end_in = ended == NULL || disk->crashed ? 0 : calls + 1;
+    disk->end_power = power;
+    simulated_name_copy(disk->end_prefix, prefix);
+    disk->ended = ended;
+    disk->ended_ctx = ctx;
+}
+
+bool simulated_ends(struct simulated_disk *disk, const char *name)
+{
+    return disk->end_in > 0 && strncmp(name, disk->end_prefix, strlen(disk->end_prefix)) == 0 &&
+           --disk->end_in == 0;
+}
+
+void simulated_end(struct simulated_disk *disk)
+{
+    if (disk->end_power) {
+        simulated_disk_crash(disk);
+    } else {
+        simulated_disk_kill(disk);
+    }
+    disk->ended(disk->ended_ctx);
 }
 
 void simulated_disk_boot(struct simulated_disk *disk)
@@ -97,8 +175,13 @@ void simulated_disk_boot(struct simulated_disk *disk)
     }
     simulated_disk_wipe(disk);
     simulated_names_copy(&disk->names, &disk->survivors);
-    simulated_names_copy(&disk->durable, &disk->survivors);
-    simulated_names_clear(&disk->survivors);
+    simulated_names_copy(&disk->durable, &disk->survivors_durable);
+    for (unsigned i = 0; i < disk->survivors_changes_count; i++) {
+        disk->changes[i] = disk->survivors_changes[i];
+        disk->changes[i].inode->refs++;
+    }
+    disk->changes_count = disk->survivors_changes_count;
+    simulated_survivors_clear(disk);
     disk->crashed = false;
 }
 
@@ -113,6 +196,12 @@ void simulated_disk_full(struct simulated_disk *disk, const char *prefix)
 void simulated_disk_fail_after(struct simulated_disk *disk, unsigned calls)
 {
     disk->fail_in = calls + 1;
+}
+
+void simulated_disk_heal(struct simulated_disk *disk)
+{
+    disk->full[0] = 0;
+    disk->fail_in = 0;
 }
 
 bool simulated_disk_fails(const struct simulated_disk *disk)

@@ -5,7 +5,7 @@
 #include "tests/support/random.h"
 #include "tests/support/simulated_disk.h"
 
-enum { NAME_BYTES = 96, NAMES_MAX = 512, SECTOR = 512 };
+enum { NAME_BYTES = 96, NAMES_MAX = 512, SECTOR = 512, PAGE = 4096 };
 
 struct span {
     uint64_t offset, size;
@@ -19,6 +19,7 @@ struct inode {
     size_t capacity, durable_capacity;
     struct span *unsynced;
     unsigned unsynced_count, unsynced_capacity;
+    struct inode *copy; /* only while all are copied */
 };
 
 struct disk_file {
@@ -42,6 +43,13 @@ struct change {
     struct inode *inode;
 };
 
+/* A directory: what is there, what of it is durable, and what lies between the two. */
+struct contents {
+    struct names names, durable;
+    struct change changes[NAMES_MAX];
+    unsigned changes_count;
+};
+
 struct simulated_disk {
     struct disk seam;
     uint64_t *random;
@@ -50,8 +58,17 @@ struct simulated_disk {
     struct names names, durable;
     struct change changes[NAMES_MAX];
     unsigned changes_count;
-    struct names survivors; /* after a crash, before the boot */
+    /* after a crash, before the boot: what names and durable are to be, and what lies between them */
+    struct names survivors, survivors_durable;
+    struct change survivors_changes[NAMES_MAX];
+    unsigned survivors_changes_count;
     bool crashed;
+    unsigned end_in; /* the process ends within the so-manieth call from here; 0: not */
+    bool end_power;
+    char end_prefix[NAME_BYTES];
+    void (*ended)(void *ctx);
+    void *ended_ctx;
+    struct contents *away; /* the directory, while an empty one stands in its place */
     char full[NAME_BYTES];
     unsigned fail_in; /* the so-manieth call from here fails; 0: none */
     struct {
@@ -79,5 +96,10 @@ void simulated_names_set(struct names *names, const char *name, struct inode *in
 void simulated_names_clear(struct names *names);
 void simulated_names_copy(struct names *to, const struct names *from);
 void simulated_change_apply(struct names *names, const struct change *change);
+/* Every call that changes something asks first. @return whether the process ends within this one: then do of it what is
+ * done by halves, and simulated_end(). */
+bool simulated_ends(struct simulated_disk *disk, const char *name);
+void simulated_end(struct simulated_disk *disk);
+void simulated_survivors_clear(struct simulated_disk *disk);
 
 #endif
