@@ -14,6 +14,10 @@ void node_counts(const struct sim_node *node, struct fsm_counts *ret_counts);
 /* After a jump to sim->fatal_jump. */
 void node_fatal_end(struct sim *sim);
 
+/* ---- settings.c ---- */
+
+void settings_draw(struct sim *sim, struct sim_settings *settings);
+
 /* ---- peers.c ---- */
 
 extern const struct link_ops peers_link_ops;
@@ -39,12 +43,16 @@ uint64_t network_due(const struct sim *sim);
 bool network_receive(struct sim_node *node);
 uint64_t network_receive_due(const struct sim_node *node);
 void network_node_ended(struct sim_node *node);
+/* It closes all of them: what it has sent still goes out, what comes is not read any more. */
+void network_node_close_all(struct sim_node *node);
 /* core_output's */
 bool network_node_send(struct sim_node *node, uint64_t connection, const void *frame, size_t size);
 void network_node_close(struct sim_node *node, uint64_t connection);
 /* Faults. */
 void network_break(struct sim *sim, unsigned client);
 void network_silence(struct sim *sim, unsigned client, bool silent);
+/* What is on its way and what follows arrives then at the earliest, also if the connection has been given up meanwhile. */
+void network_delay(struct sim *sim, unsigned client, bool to_node, uint64_t until_us);
 
 /* ---- storm.c ---- */
 

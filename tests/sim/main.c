@@ -38,7 +38,7 @@ static const struct argp_option options[] = {
     {"trace", KEY_TRACE, "FILE", OPTION_ARG_OPTIONAL,
      "write down everything that happens; to the standard output without FILE", 1},
     {"shrink", KEY_SHRINK, NULL, 0, "look for a shorter run of --seed that breaks the same rule", 1},
-    {"nodes", KEY_NODES, "N", 0, "3 or 5; drawn otherwise", 1},
+    {"nodes", KEY_NODES, "N", 0, "1, 3 or 5; drawn otherwise", 1},
     {"clients", KEY_CLIENTS, "N", 0, "1 to 64; drawn otherwise", 1},
     {"storm-ms", KEY_STORM, "N", 0, "how long faults come, 1 to 600000; drawn otherwise", 1},
     {"faults", KEY_FAULTS, "LIST", 0, "of the faults drawn only these numbers, or \"none\"", 1},
@@ -101,9 +101,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         trace_open(state, argument);
         break;
     case KEY_NODES:
-        run->nodes = (unsigned)argument_number(state, "nodes", argument, 3, SIM_NODES_MAX);
-        if (run->nodes == 4) {
-            argp_error(state, "--nodes is 3 or 5");
+        run->nodes = (unsigned)argument_number(state, "nodes", argument, 1, SIM_NODES_MAX);
+        if (run->nodes % 2 == 0) {
+            argp_error(state, "--nodes is 1, 3 or 5");
         }
         break;
     case KEY_CLIENTS:

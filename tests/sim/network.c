@@ -234,7 +234,8 @@ static void accept_or_refuse(struct sim *sim, struct sim_connection *connection)
         connection->due_us = SIM_NEVER; /* until the client has had enough */
         return;
     }
-    if (!node->up || node->incarnation != connection->node_incarnation) {
+    bool listens = node->up && node->leaving == SIM_STAYS;
+    if (!listens || node->incarnation != connection->node_incarnation) {
         tell_client(sim, connection, "connection refused");
         return;
     }
@@ -333,6 +334,22 @@ void network_silence(struct sim *sim, unsigned client, bool silent)
         connection->due_us = sim->now_us;
     } else {
         network_break(sim, client); /* bytes are missing: TCP would not go on with the next ones */
+    }
+}
+
+static void flow_delay(struct sim_flow *flow, uint64_t until_us)
+{
+    for (struct sim_bytes *bytes = flow->first; bytes != NULL; bytes = bytes->next) {
+        bytes->due_us = bytes->due_us < until_us ? until_us : bytes->due_us;
+    }
+    flow->clear_us = flow->clear_us < until_us ? until_us : flow->clear_us;
+}
+
+void network_delay(struct sim *sim, unsigned client, bool to_node, uint64_t until_us)
+{
+    struct sim_connection *connection = of_client(sim, client);
+    if (connection != NULL) {
+        flow_delay(to_node ? &connection->to_node : &connection->to_client, until_us);
     }
 }
 
@@ -499,6 +516,14 @@ uint64_t network_receive_due(const struct sim_node *node)
         due = one < due ? one : due;
     }
     return due;
+}
+
+void network_node_close_all(struct sim_node *node)
+{
+    for (unsigned i = 0; i < node->sim->connections_count; i++) {
+        struct sim_connection *connection = &node->sim->connections[i];
+        connection->closing = connection->closing || is_of(node, connection);
+    }
 }
 
 void network_node_ended(struct sim_node *node)

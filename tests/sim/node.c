@@ -12,6 +12,8 @@ enum {
     RESTART_US_MAX = 1500 * 1000,
     RATE_PPM_MAX = 25000, /* two clocks differ by twice as much: 5 % */
     SLOW_LOOK_ONE_IN = 4,
+    END_CALLS_MAX = 5, /* of the jobs that are under way when it ends */
+    CLOSE_US_MAX = 30 * 1000,
 };
 
 bool node_runs(const struct sim_node *node)
@@ -233,8 +235,7 @@ static bool to_send(void *ctx, uint64_t connection, const void *frame, size_t si
 
 static bool is_slow(void *ctx, uint64_t connection)
 {
-    (void)ctx;
-    (void)connection;
+    (void)ctx, (void)connection;
     return false; /* its clients have room for what they ask */
 }
 
@@ -242,8 +243,7 @@ static void to_close(void *ctx, uint64_t connection, const char *why)
 {
     struct sim_node *node = ctx;
     if (!node->zombie) {
-        sim_trace(node->sim, "node %u closes connection %llu: %s", node->place + 1,
-                  (unsigned long long)connection, why);
+        sim_trace(node->sim, "node %u closes connection %llu: %s", node->place + 1, (unsigned long long)connection, why);
         network_node_close(node, connection);
     }
 }
@@ -266,13 +266,11 @@ static void core_open(struct sim_node *node)
 {
     const struct core_replica replica = {node, to_propose, to_read, to_transfer, to_status};
     const struct core_output output = {node, to_send, is_slow, to_close, on_core_log, on_core_fatal};
-    struct core_options options;
-    core_options_init(&options);
+    struct core_options options = node->settings.core;
     options.cluster_id = SIM_CLUSTER_ID;
     options.node_id = node->place + 1;
     options.version = "sim";
     options.hash_seed = 1;
-    options.digest_every_entries = 64;
     node->core = core_create(&options, &replica, &output);
     LOCKSTEP_ASSERT(node->core != NULL);
 }
@@ -299,7 +297,8 @@ void node_create(struct sim *sim, unsigned place)
     simulated_disk_latency(node->disk, 0, 40, 200);
     node->clock.read_us = 1000 * (1000000 + simulated_random(&sim->random_nodes, 1000000000));
     node->clock.ppm = (int64_t)simulated_random(&sim->random_nodes, 2 * RATE_PPM_MAX + 1) - RATE_PPM_MAX;
-    node->restart_us = simulated_random(&sim->random_nodes, 50 * 1000);
+    node->restart_us = simulated_random(&sim->random_nodes, sim->start_us_max);
+    settings_draw(sim, &node->settings);
     proto_buffer_init(&node->scratch, PROTO_FRAME_BODY_BYTES_MAX);
 }
 
@@ -337,7 +336,8 @@ void node_start(struct sim_node *node)
     members_fill(sim, members);
     node->restart_us = SIM_NEVER;
     node->incarnation++;
-    node->zombie = node->leaving = node->input = node->held = false;
+    node->zombie = node->input = node->held = node->cut = false;
+    node->leaving = SIM_STAYS;
     node->role = REPLICA_FOLLOWER;
     node->term = node->leader_id = node->applied_index = 0;
     node->serving = false;
@@ -348,11 +348,12 @@ void node_start(struct sim_node *node)
     const struct replica_config config = {
         .cluster_id = SIM_CLUSTER_ID,
         .node_id = node->place + 1,
-        .election_timeout_ms = 300,
-        .heartbeat_ms = 30,
+        .election_timeout_ms = node->settings.election_timeout_ms,
+        .heartbeat_ms = node->settings.heartbeat_ms,
         .snapshot_after_bytes = sim->snapshot_after_bytes,
         .trailing_bytes = sim->trailing_bytes,
-        .entries_in_flight_max = 64,
+        .entries_in_flight_max = node->settings.entries_in_flight_max,
+        .log_held_bytes_max = node->settings.log_held_bytes_max,
         .segment_bytes = sim->segment_bytes,
         .log_cache_bytes = sim->cache_bytes,
         .random_seed = (uint32_t)simulated_random(&sim->random_nodes, UINT32_MAX),
@@ -366,6 +367,10 @@ void node_start(struct sim_node *node)
         return;
     }
     node->up = true;
+    if (node->cut) {
+        node_end(node, node->cut_power);
+        return;
+    }
     node->stopped = node->stops > 0;
     node->awake_us = sim->now_us;
     node->input = true;
@@ -373,22 +378,52 @@ void node_start(struct sim_node *node)
     oracle_started(sim, node);
 }
 
-void node_end(struct sim_node *node, bool power)
+/* The disk has decided what survives. */
+static void on_cut(void *ctx)
 {
-    struct sim *sim = node->sim;
-    LOCKSTEP_ASSERT(node->up);
-    sim_trace(sim, "node %u ends%s", node->place + 1, power ? ", its power is gone" : "");
-    oracle_ended(sim, node);
-    node->zombie = true;
-    node->up = false;
-    node->serving = false;
-    node->role = REPLICA_FOLLOWER;
-    node->power_lost = power;
+    struct sim_node *node = ctx;
+    sim_trace(node->sim, "node %u ends in the middle of a call of its disk", node->place + 1);
+    if (!node->zombie) {
+        oracle_ended(node->sim, node);
+    }
+    node->zombie = node->cut = true;
+}
+
+void node_end_after(struct sim_node *node, const char *prefix, unsigned calls, bool power)
+{
+    node->cut_power = power;
+    simulated_disk_end_after(node->disk, prefix, calls, power, on_cut, node);
+}
+
+/* Workers do not stop where the loop does: what was under way is done in part, or was done and not told of. */
+static void end_disk(struct sim_node *node, bool power)
+{
+    if (!node->cut && sim_chance(&node->sim->random_ends, 2)) {
+        simulated_disk_heal(node->disk); /* nobody is left to end because of it */
+        node_end_after(node, "", (unsigned)simulated_random(&node->sim->random_ends, END_CALLS_MAX), power);
+        simulated_disk_drain(node->disk);
+    }
     if (power) {
         simulated_disk_crash(node->disk);
     } else {
         simulated_disk_kill(node->disk);
     }
+}
+
+void node_end(struct sim_node *node, bool power)
+{
+    struct sim *sim = node->sim;
+    LOCKSTEP_ASSERT(node->up);
+    sim_trace(sim, "node %u ends%s", node->place + 1, power ? ", its power is gone" : "");
+    if (!node->cut) {
+        oracle_ended(sim, node);
+    }
+    node->zombie = true;
+    node->up = false;
+    node->serving = false;
+    node->role = REPLICA_FOLLOWER;
+    node->power_lost = power;
+    end_disk(node, power);
     peers_node_ended(node);
     simulated_disk_drain(node->disk);
     replica_close(node->replica);
@@ -416,6 +451,17 @@ void node_fatal_end(struct sim *sim)
     simulated_disk_mend(node->disk);
 }
 
+void node_unmount(struct sim_node *node, bool away)
+{
+    if (node->up) {
+        node_end(node, false);
+    }
+    simulated_disk_mend(node->disk); /* what rots is not found by its name in the other directory */
+    simulated_disk_away(node->disk, away);
+    node->unmounted = away;
+    sim_trace(node->sim, "node %u: its directory is %s", node->place + 1, away ? "gone" : "back");
+}
+
 void node_stop(struct sim_node *node, bool stop, bool freeze_clock)
 {
     struct sim *sim = node->sim;
@@ -429,9 +475,9 @@ void node_stop(struct sim_node *node, bool stop, bool freeze_clock)
 
 void node_terminate(struct sim_node *node)
 {
-    if (node_runs(node) && !node->leaving) {
+    if (node_runs(node) && node->leaving == SIM_STAYS) {
         sim_trace(node->sim, "node %u is asked to end", node->place + 1);
-        node->leaving = true;
+        node->leaving = SIM_LEAVING;
         node->input = true;
         core_shutdown(node->core, node_now(node));
     }
@@ -457,8 +503,7 @@ static struct local_time time_due(const struct sim_node *node)
 
 static uint64_t deadline(const struct sim_node *node)
 {
-    struct local_time first = local_time_earlier(time_due(node), core_deadline(node->core));
-    return sim_clock_when(&node->clock, node->sim->now_us, first.ms);
+    return sim_clock_when(&node->clock, node->sim->now_us, local_time_earlier(time_due(node), core_deadline(node->core)).ms);
 }
 
 /* Take the time and look once more at all that arrives. @return whether that takes time. */
@@ -475,12 +520,9 @@ static bool hold(struct sim_node *node)
     return true;
 }
 
-void node_turn(struct sim_node *node)
+static void run(struct sim_node *node)
 {
     struct sim *sim = node->sim;
-    if (!node_runs(node) || node->awake_us > sim->now_us) {
-        return;
-    }
     if (!take_input(node) && deadline(node) > sim->now_us) {
         return;
     }
@@ -495,8 +537,37 @@ void node_turn(struct sim_node *node)
     node->held = false;
     node->awake_us = sim->now_us + 1 + simulated_random(&sim->random_nodes, sim->turn_max_us);
     oracle_turned(sim, node);
-    if (node->leaving && core_drained(node->core)) {
+}
+
+/* node_stop.c, node_turn(): what is queued for clients goes out, then what the disk has begun is finished. */
+static void leave(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (node->leaving == SIM_LEAVING && core_drained(node->core)) {
+        node->leaving = SIM_CLOSING;
+        node->leave_us = sim->now_us + simulated_random(&sim->random_ends, CLOSE_US_MAX);
+        network_node_close_all(node);
+    }
+    if (node->leaving == SIM_CLOSING && node->leave_us <= sim->now_us) {
+        node->leaving = SIM_FLUSHING;
+        replica_quiet(node->replica);
+    }
+    if (node->leaving == SIM_FLUSHING && replica_idle(node->replica)) {
         node_end(node, false);
+    }
+}
+
+void node_turn(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (!node_runs(node) || node->awake_us > sim->now_us) {
+        return;
+    }
+    run(node);
+    if (node->cut) {
+        node_end(node, node->cut_power);
+    } else {
+        leave(node);
     }
 }
 
@@ -515,6 +586,7 @@ uint64_t node_due(const struct sim_node *node)
     due = peers < due ? peers : due;
     due = clients < due ? clients : due;
     due = disk < due ? disk : due;
+    due = node->leaving == SIM_CLOSING && node->leave_us < due ? node->leave_us : due;
     return due < node->awake_us ? node->awake_us : due;
 }
 

@@ -7,6 +7,7 @@
  *   rule leader   a term has one leader, in one life
  *   rule serve    a node begins to serve once in a term, with everything applied that was applied anywhere before
  *   rule durable  a node that comes back has what it said to be durable
+ *   rule memory   a node whose directory is not there neither stands for election nor applies
  *   rule finish   in the end all nodes have applied the same, and nothing is left of any client */
 #include "tests/sim/oracle.h"
 
@@ -148,6 +149,10 @@ void oracle_applied(struct sim *sim, struct sim_node *node, uint64_t index, uint
     struct sim_oracle *oracle = sim->oracle;
     struct oracle_node *here = node_of(sim, node);
     uint64_t hash = hash_of(data, size);
+    if (node->unmounted || oracle_lies(sim, "memory-applies")) {
+        sim_violation(sim, "memory", "node %u applied %llu, and its directory is not there", node->place + 1,
+                      (ull)index);
+    }
     if (index > oracle->top) {
         if (oracle_lies(sim, "order-skipped")) {
             here->at--;
@@ -220,6 +225,11 @@ void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role ro
                     bool serving)
 {
     struct sim_oracle *oracle = sim->oracle;
+    if (role != REPLICA_FOLLOWER && (node->unmounted || oracle_lies(sim, "memory-stands"))) {
+        sim_violation(sim, "memory",
+                      "node %u stands for election in term %llu, and its directory is not there",
+                      node->place + 1, (ull)term);
+    }
     if (role != REPLICA_LEADER) {
         return;
     }
@@ -258,10 +268,20 @@ void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role ro
 void oracle_ended(struct sim *sim, struct sim_node *node)
 {
     struct replica_status status;
-    if (node->replica != NULL) {
+    if (node->replica != NULL && !node->unmounted) {
         replica_status(node->replica, &status);
         sim->oracle->nodes[node->place].durable_index = status.durable_index;
     }
+}
+
+bool oracle_all_have_applied(const struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->nodes_count; i++) {
+        if (sim->oracle->nodes[i].at == 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void oracle_turned(struct sim *sim, struct sim_node *node)
@@ -275,6 +295,9 @@ void oracle_started(struct sim *sim, struct sim_node *node)
     struct sim_oracle *oracle = sim->oracle;
     struct oracle_node *here = &oracle->nodes[node->place];
     struct replica_status status;
+    if (node->unmounted) {
+        return; /* what its own directory has, it shows when that is back */
+    }
     replica_status(node->replica, &status);
     uint64_t least = here->durable_index < oracle->top ? here->durable_index : oracle->top;
     if (node->incarnation > 1 && oracle_lies(sim, "durable-less")) {

@@ -33,7 +33,7 @@ static bool link_send(struct link *link, uint64_t peer_id, const struct link_par
     struct sim_node *node = node_of(link);
     struct sim *sim = node->sim;
     struct sim_stream *stream = stream_of(node, peer_id);
-    if (node->zombie || !stream->up || simulated_frames_full(&stream->frames)) {
+    if (node->zombie || !stream->up || stream->frames.bytes > sim->peer_queue_bytes) {
         simulated_frames_refuse(link, parts, count);
         return false;
     }

@@ -3,6 +3,7 @@
  *   rule mutual-exclusion  while a client is certain of a hold, the token is live (an administrator may take it away)
  *   rule lost-callback     a hold's loss is told once at most, not after its release, and before its certain time has ended
  *   rule acknowledged      an answer that a client got is that of a request which is committed and applied at that moment
+ *   rule fence-order       the fence that a client is told is its grant's
  *   rule exactly-once      the answer of a request goes to one call; who releases twice is told so
  *   rule reads             promises_reads.c */
 #include "tests/sim/oracle.h"
@@ -28,11 +29,14 @@ const struct sim_plant sim_plants[] = {
     {"serve-twice", "serve"},
     {"serve-behind", "serve"},
     {"durable-less", "durable"},
+    {"memory-applies", "memory"},
+    {"memory-stands", "memory"},
     {"judge-answer", "judge"},
     {"mutual-exclusion-second-holder", "mutual-exclusion"},
     {"mutual-exclusion-certain", "mutual-exclusion"},
     {"fence-order-token", "fence-order"},
     {"fence-order-fence", "fence-order"},
+    {"fence-order-told", "fence-order"},
     {"lease-session", "lease"},
     {"lease-own", "lease"},
     {"lease-silent", "lease"},
@@ -269,6 +273,20 @@ static bool says_what_became(enum proto_status status)
     }
 }
 
+/* What storages will compare: the one number that leaves the client. */
+static void check_fence(struct sim *sim, const struct promise_answer *answer)
+{
+    const struct proto_grant_reply *grant = &answer->outcome->reply->body.grant;
+    const struct oracle_token *token = oracle_token(sim->oracle, grant->token);
+    const struct lsc_hold *hold = answer->outcome->hold;
+    uint64_t told =
+        (hold != NULL ? lsc_hold_fence(hold) : grant->fence) + (oracle_lies(sim, "fence-order-told") ? 1 : 0);
+    if (token == NULL || token->fence != told || token->fence != grant->fence) {
+        sim_violation(sim, "fence-order", "client %u was told fence %llu of token %llu, which has %llu",
+                      answer->client, (ull)told, (ull)grant->token, token == NULL ? 0 : (ull)token->fence);
+    }
+}
+
 static void check_request(struct sim *sim, const struct promise_answer *answer)
 {
     struct sim_oracle *oracle = sim->oracle;
@@ -298,6 +316,10 @@ static void check_request(struct sim *sim, const struct promise_answer *answer)
                       "client %u was given token %llu by request %llu of session %llu, which got %llu",
                       answer->client, (ull)reply->body.grant.token, (ull)reply->id, (ull)answer->session,
                       (ull)token);
+    }
+    if (reply->status == PROTO_STATUS_OK &&
+        (answer->kind == PROTO_LOCK_ACQUIRE || answer->kind == PROTO_LOCK_EXTEND)) {
+        check_fence(sim, answer);
     }
 }
 

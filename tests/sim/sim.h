@@ -4,6 +4,7 @@
  *
  *   world.c     the world's clock and its order of events; one run from a seed to its verdict
  *   node.c      a process of lockstepd: what node/node.c and node/loop.c are to the real one
+ *   settings.c  how each node is set up
  *   peers.c     streams between nodes                    (the seam link.h)
  *   network.c   connections between clients and nodes
  *   storm.c     the plan of faults, drawn from the seed, and what each does
@@ -46,7 +47,7 @@ enum {
 
 struct sim_options {
     uint64_t seed;
-    unsigned nodes;     /* 3 or 5; 0: drawn */
+    unsigned nodes;     /* 1, 3 or 5; 0: drawn */
     unsigned clients;   /* 1..SIM_CLIENTS_MAX; 0: drawn */
     uint64_t storm_ms;  /* how long faults come; 0: drawn */
     uint64_t faults[2]; /* a bit for each of the plan's faults: clear leaves it out. All set by default. */
@@ -72,10 +73,13 @@ enum sim_fault_kind {
     X(SLOW_DISK, "slow-disk", "a node's disk is slow")                                                \
     X(BAD_DISK, "bad-disk", "a write or a sync of a node fails")                                      \
     X(FULL_DISK, "full-disk", "a node's disk is full")                                                \
+    X(UNMOUNTED, "unmounted", "a node starts on an empty directory, and later on its own again")      \
     X(ROT, "rot", "a byte on a node's disk rots while it is down")                                    \
     X(TRANSFER, "transfer", "a node is asked to end (SIGTERM)")                                       \
     X(CLIENT_CUT, "client-cut", "clients' connections break")                                         \
     X(CLIENT_SILENCE, "client-silence", "clients' connections swallow what is sent")                  \
+    X(CLIENT_LATE, "client-late",                                                                     \
+      "what a client sends, or is sent, comes seconds late: after it has moved on")                   \
     X(CLIENT_CRASH, "client-crash", "a client's process dies")                                        \
     X(CLIENT_PAUSE, "client-pause", "a client's process stands still, its clock goes on")             \
     X(CLIENT_RATE, "client-rate", "a client's clock changes its speed")
@@ -154,8 +158,19 @@ struct sim_connection {
     struct proto_buffer in; /* of the node: an unfinished frame */
 };
 
+/* settings.c: how a node is set up. */
+struct sim_settings {
+    struct core_options core;
+    unsigned election_timeout_ms, heartbeat_ms, entries_in_flight_max;
+    uint64_t log_held_bytes_max;
+};
+
+/* The way out (node/node_stop.c). */
+enum sim_leaving { SIM_STAYS, SIM_LEAVING, SIM_CLOSING, SIM_FLUSHING };
+
 struct sim_node {
     struct sim *sim;
+    struct sim_settings settings;
     struct link link; /* the seam given to the replica */
     unsigned place;   /* 0.. ; its id is place + 1 */
     struct simulated_disk *disk;
@@ -164,16 +179,19 @@ struct sim_node {
     struct replica *replica;      /* NULL while replica_open() runs, too */
     struct replica_machine inner; /* the core's; ours goes around it */
     struct sim_clock clock;
-    bool up;              /* a process runs and serves */
-    bool power_lost;      /* down, and nobody refuses connections for it */
-    bool zombie;          /* W3 */
-    bool stopped;         /* paused or suspended */
-    bool leaving;         /* asked to end */
-    unsigned stops;       /* faults that hold it */
-    uint64_t restart_us;  /* when it is started again; SIM_NEVER: not by itself */
-    uint64_t awake_us;    /* it is busy with its last turn, or its look, until then */
-    uint64_t look_max_us; /* how long the look before a deadline is acted on may take */
-    bool held;            /* loop.c, T1: that look is under way; `held_at` is the time from before it */
+    bool up;             /* a process runs and serves */
+    bool unmounted;      /* its directory is not there: it may remember nothing, and so take no part */
+    bool power_lost;     /* down, and nobody refuses connections for it */
+    bool zombie;         /* W3 */
+    bool cut, cut_power; /* it ended in the middle of a call of its disk: what still runs is a zombie's */
+    bool stopped;        /* paused or suspended */
+    enum sim_leaving leaving; /* asked to end */
+    uint64_t leave_us;        /* when it goes on to the next step of that */
+    unsigned stops;           /* faults that hold it */
+    uint64_t restart_us;      /* when it is started again; SIM_NEVER: not by itself */
+    uint64_t awake_us;        /* it is busy with its last turn, or its look, until then */
+    uint64_t look_max_us;     /* how long the look before a deadline is acted on may take */
+    bool held;                /* loop.c, T1: that look is under way; `held_at` is the time from before it */
     struct local_time held_at;
     bool input; /* something came in since the last turn */
     unsigned incarnation;
@@ -208,9 +226,12 @@ struct sim {
         turn_max_us; /* how long a node is busy with a turn, and does not look up: what comes meanwhile gathers */
     /* settings of all nodes, drawn */
     uint64_t snapshot_after_bytes, trailing_bytes, segment_bytes, cache_bytes;
-    bool calm; /* the storm is over */
+    size_t peer_queue_bytes; /* of a stream between nodes: more is dropped */
+    uint64_t start_us_max; /* within what nodes are started first: the storm may come before they have met */
+    bool calm;             /* the storm is over */
     /* streams of chance (W2) */
-    uint64_t random_peers, random_network, random_nodes, random_clients, random_storm, random_looks;
+    uint64_t random_peers, random_network, random_nodes, random_clients, random_storm, random_looks,
+        random_ends, random_settings;
     struct sim_oracle *oracle;
     struct sim_clients *clients;
     struct sim_storm *storm;
@@ -299,6 +320,8 @@ void oracle_changed(struct sim *sim, struct sim_node *node, enum replica_role ro
 /* The process ended, for whatever reason; it started again and has told its status. */
 void oracle_ended(struct sim *sim, struct sim_node *node);
 void oracle_started(struct sim *sim, struct sim_node *node);
+/* All nodes, at some time: so the cluster is formed everywhere. */
+bool oracle_all_have_applied(const struct sim *sim);
 /* After each turn of a node. */
 void oracle_turned(struct sim *sim, struct sim_node *node);
 /* Calm: everyone who is up has applied the same and nothing is left of any client. */
@@ -312,7 +335,11 @@ bool node_runs(const struct sim_node *node); /* up, and not stopped */
 void node_start(struct sim_node *node);
 /* power: what was not synced is lost in part. */
 void node_end(struct sim_node *node, bool power);
+/* The same within its disk's call after `calls` more of names that begin like that; also while it starts. */
+void node_end_after(struct sim_node *node, const char *prefix, unsigned calls, bool power);
 void node_stop(struct sim_node *node, bool stop, bool freeze_clock);
+/* It is killed, and its directory is gone, or is back. */
+void node_unmount(struct sim_node *node, bool away);
 void node_terminate(struct sim_node *node);
 void node_turn(struct sim_node *node);
 uint64_t node_due(const struct sim_node *node);

@@ -35,6 +35,7 @@ struct sim_storm {
     uint64_t due_us;
     unsigned
         rot_place; /* the one node whose bytes rot: of a minority, as redundancy is what rot is answered with */
+    unsigned unmounted_place; /* likewise: several at a time that know nothing are a new cluster */
     bool disk_touched[SIM_NODES_MAX];
 };
 
@@ -56,6 +57,7 @@ static bool has_duration(enum sim_fault_kind kind)
     case SIM_SLOW_LOOK:
     case SIM_SLOW_DISK:
     case SIM_FULL_DISK:
+    case SIM_UNMOUNTED:
     case SIM_CLIENT_SILENCE:
         return true;
     default:
@@ -108,6 +110,7 @@ void storm_create(struct sim *sim)
         }
     }
     storm->rot_place = (unsigned)simulated_random(random, sim->nodes_count);
+    storm->unmounted_place = (unsigned)simulated_random(&sim->random_settings, sim->nodes_count);
     uint64_t gap_us = GAP_US_MIN + simulated_random(random, GAP_US_MAX);
     uint64_t at_us = simulated_random(random, 2 * gap_us);
     while (kinds_count > 0 && at_us < sim->options.storm_ms * 1000 && storm->count < SIM_FAULTS_MAX) {
@@ -182,6 +185,20 @@ static void slow_links(struct sim *sim, unsigned node, uint64_t extra_us)
     }
 }
 
+/* A cluster that is not formed yet may take the empty directory for the node's own: then nobody needs the other. */
+static void unmount(struct sim *sim, bool away)
+{
+    struct sim_storm *storm = sim->storm;
+    struct sim_node *node = &sim->nodes[storm->unmounted_place];
+    if (away && (sim->nodes_count == 1 || node->unmounted || !oracle_all_have_applied(sim))) {
+        return;
+    }
+    if (away || node->unmounted) {
+        storm->disk_touched[storm->unmounted_place] = true; /* it says that its memory is lost, and ends */
+        node_unmount(node, away);
+    }
+}
+
 static void end_if_up(struct sim_node *node, bool power)
 {
     if (node->up) {
@@ -206,6 +223,21 @@ static const char *full_prefix(uint64_t detail)
     return prefixes[detail % 3];
 }
 
+/* Mostly in the middle of what it does with its disk, which may be its start; what it seldom writes as often as the log. */
+static void end_somewhere(struct sim_node *node, uint64_t detail, bool power)
+{
+    static const struct {
+        const char *prefix;
+        unsigned calls;
+    } places[] = {{"log", 60}, {"snapshot", 30}, {"metadata", 8}, {"", 60}};
+    unsigned place = detail >> 41 & 3;
+    if ((detail >> 43 & 3) != 0) {
+        node_end_after(node, places[place].prefix, (unsigned)(detail % places[place].calls), power);
+    } else {
+        end_if_up(node, power);
+    }
+}
+
 /* Those that need no end. */
 static void strike(struct sim *sim, struct fault *fault)
 {
@@ -215,10 +247,10 @@ static void strike(struct sim *sim, struct fault *fault)
     int64_t ppm = (int64_t)(fault->detail % (2 * RATE_PPM_MAX + 1)) - RATE_PPM_MAX;
     switch (fault->kind) {
     case SIM_CRASH:
-        end_if_up(node, true);
+        end_somewhere(node, fault->detail, true);
         break;
     case SIM_KILL:
-        end_if_up(node, false);
+        end_somewhere(node, fault->detail, false);
         break;
     case SIM_BLACKOUT:
         for (unsigned i = 0; i < sim->nodes_count; i++) {
@@ -245,6 +277,9 @@ static void strike(struct sim *sim, struct fault *fault)
         break;
     case SIM_CLIENT_CUT:
         network_break(sim, fault->a);
+        break;
+    case SIM_CLIENT_LATE:
+        network_delay(sim, fault->a, fault->detail % 4 != 0, fault->end_us);
         break;
     case SIM_CLIENT_CRASH:
         client_crash(sim, fault->a, length_us);
@@ -295,6 +330,9 @@ static void hold(struct sim *sim, struct fault *fault, bool on)
     case SIM_FULL_DISK:
         sim->storm->disk_touched[fault->a] = true;
         simulated_disk_full(node->disk, on ? full_prefix(fault->detail) : NULL);
+        break;
+    case SIM_UNMOUNTED:
+        unmount(sim, on);
         break;
     case SIM_CLIENT_SILENCE:
         network_silence(sim, fault->a, on);
@@ -383,6 +421,7 @@ void storm_end(struct sim *sim)
     }
     storm->due_us = SIM_NEVER;
     for (unsigned i = 0; i < sim->nodes_count; i++) {
+        simulated_disk_end_after(sim->nodes[i].disk, "", 0, false, NULL, NULL);
         if (!sim->nodes[i].up) {
             simulated_disk_mend(sim->nodes[i].disk);
         }

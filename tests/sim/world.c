@@ -15,6 +15,10 @@ enum {
     LEAVE_MS_MAX =
         40 * 1000, /* for everything to be given back: session ttl and lock-delay of those who died */
     STEPS_PER_MS_MAX = 20000, /* more in one millisecond is a loop that spins */
+    PEER_QUEUE_BYTES = 8 * 1024 * 1024,
+    PEER_QUEUE_BYTES_FEW = 8 * 1024,
+    START_US_MAX = 50 * 1000,
+    START_LATE_US_MAX = 800 * 1000,
 };
 
 /* ---- what is written down ---- */
@@ -216,7 +220,10 @@ static struct sim *create(const struct sim_options *options)
     sim->random_clients = stream_of(options->seed, 5);
     sim->random_storm = stream_of(options->seed, 6);
     sim->random_looks = stream_of(options->seed, 7);
+    sim->random_ends = stream_of(options->seed, 8);
+    sim->random_settings = stream_of(options->seed, 9);
     unsigned nodes = sim_chance(&settings, 3) ? 5 : 3;
+    nodes = sim_chance(&sim->random_settings, 20) ? 1 : nodes;
     unsigned clients = 3 + (unsigned)simulated_random(&settings, 14);
     uint64_t storm_ms = 800 + simulated_random(&settings, 2400);
     sim->nodes_count = options->nodes != 0 ? options->nodes : nodes;
@@ -229,6 +236,11 @@ static struct sim *create(const struct sim_options *options)
     sim->trailing_bytes = 1024 + simulated_random(&settings, 24 * 1024);
     sim->segment_bytes = 64ULL * 1024 << simulated_random(&settings, 3);
     sim->cache_bytes = 16ULL * 1024 << simulated_random(&settings, 4);
+    sim->peer_queue_bytes = PEER_QUEUE_BYTES;
+    if (sim_chance(&sim->random_settings, 4)) {
+        sim->peer_queue_bytes = (size_t)PEER_QUEUE_BYTES_FEW << simulated_random(&sim->random_settings, 6);
+    }
+    sim->start_us_max = sim_chance(&sim->random_settings, 4) ? START_LATE_US_MAX : START_US_MAX;
     oracle_create(sim);
     for (unsigned i = 0; i < sim->nodes_count; i++) {
         node_create(sim, i);
