@@ -6,27 +6,22 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/cancel.h"
 #include "client/result.h"
 #include "protocol/assert.h"
 
-enum { OUT_BYTES_MAX = 64 * 1024 * 1024 }; /* several turns of the core's own bound */
+enum {
+    OUT_BYTES_MAX = 64 * 1024 * 1024, /* several turns of the core's own bound */
+    NS_PER_S = 1000 * 1000 * 1000
+};
 
 /* ---- time ---- */
 
 struct boot_time driver_now(struct driver *driver)
 {
-    struct timespec time = {0};
-    int error = clock_gettime(CLOCK_BOOTTIME, &time);
-    LOCKSTEP_ASSERT(error == 0);
-    uint64_t ms = (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-    if (ms > driver->now.ms) {
-        driver->now.ms = ms;
-    }
-    return driver->now;
+    return steady_clock_read(&driver->clock);
 }
 
 /* Only ever to an earlier time: a wake-up for nothing now and then costs less than a system call for each request. */
@@ -37,10 +32,8 @@ static void set_timer(struct driver *driver)
         return;
     }
     driver->timer_due = due;
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(due.ms / 1000), .tv_nsec = (long)(due.ms % 1000) * 1000000L}};
-    if (due.ms == 0) {
-        when.it_value.tv_nsec = 1; /* zero would stop it */
-    }
+    uint64_t at_ns = steady_clock_boot_ns(&driver->clock, due);
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at_ns / NS_PER_S), .tv_nsec = (long)(at_ns % NS_PER_S)}};
     int error = timerfd_settime(driver->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
     LOCKSTEP_ASSERT(error == 0);
 }

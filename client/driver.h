@@ -18,6 +18,7 @@
 
 #include "client/core.h"
 #include "client/options.h"
+#include "client/steady_clock.h"
 #include "protocol/buffer.h"
 
 struct driver;
@@ -46,7 +47,7 @@ struct driver {
     unsigned references; /* D3 */
     struct client_options options;
     struct lsc_core *core;
-    struct boot_time now; /* the last that the core was told */
+    struct steady_clock clock;
 
     uv_loop_t *loop;
     pthread_t loop_thread;

@@ -1,5 +1,5 @@
-/* This machine's time for everything a client decides: CLOCK_BOOTTIME, which goes on while the machine sleeps, because
- * the cluster's does. A type of its own, so that the compiler refuses to compare it with cluster time.
+/* This machine's time for everything a client decides. It goes on while the machine sleeps, because the cluster's does, and no time
+ * daemon slows it (steady_clock.h). A type of its own, so that the compiler refuses to compare it with cluster time.
  *
  * Whoever drives the core reads the clock and rounds down: "now" may be late by less than a millisecond, never early.
  * lease.c has room for that. */

@@ -7,10 +7,13 @@
  *      without this it would expire a lease, or stand for election, for its own slowness. So when the turn finds a
  *      deadline due, it takes the time, polls once more without waiting, and then runs with the time taken before.
  *  T2  The time that parts are told never goes back, and is the same for all of one turn; only cluster time is also told until
- *      when the sockets were read (clock.h, K4). */
+ *      when the sockets were read (clock.h, K4).
+ *  T3  It is CLOCK_MONOTONIC_RAW, which no time daemon makes faster: leases end by it (clock.h, K1). libuv's own time is used
+ *      for sleeping only, where it may be off. */
 #include "node/loop.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "protocol/assert.h"
 
@@ -22,12 +25,30 @@ struct loop {
     struct loop_parts parts;
     bool held; /* T1: a poll that does not wait is under way; `held_at` is the time from before it */
     struct local_time held_at;
+    bool read; /* `now` was, since libuv has waited last */
+    struct local_time now;
     struct local_time node_deadline;
 };
 
-struct local_time loop_now(const struct loop *loop)
+/* T3 */
+static void read_clock(struct loop *loop)
 {
-    return loop->held ? loop->held_at : (struct local_time){uv_now(loop->uv)};
+    struct timespec time = {0};
+    int error = clock_gettime(CLOCK_MONOTONIC_RAW, &time);
+    LOCKSTEP_ASSERT(error == 0);
+    loop->now.ms = (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+    loop->read = true;
+}
+
+struct local_time loop_now(struct loop *loop)
+{
+    if (loop->held) {
+        return loop->held_at;
+    }
+    if (!loop->read) {
+        read_clock(loop); /* once for all that libuv calls back before it waits again */
+    }
+    return loop->now;
 }
 
 /* When time alone asks for a turn. */
@@ -52,7 +73,7 @@ static void turn(struct loop *loop, struct local_time now)
     /* Before the core decides: who leads, and what is committed and applied, is news for it. */
     replica_tick(parts->replica, now);
     /* What was received in the look that T1 asks for came later than `now`. */
-    core_looked(parts->core, (struct local_time){uv_now(loop->uv)});
+    core_looked(parts->core, loop->now);
     /* Everything that was received: admission, reads, proposals, expiry last (C4). */
     core_turn(parts->core, now);
     /* The followers' work on the proposals begins before our own: it has further to go. */
@@ -72,40 +93,41 @@ static void on_timer(uv_timer_t *timer)
 
 static void sleep_until(struct loop *loop, struct local_time until)
 {
-    struct local_time now = {uv_now(loop->uv)};
     if (until.ms == LOCAL_TIME_NEVER.ms) {
         (void)uv_timer_stop(&loop->timer); /* always 0 */
         return;
     }
-    (void)uv_timer_start(&loop->timer, on_timer, until.ms > now.ms ? until.ms - now.ms : 0,
-                         0); /* fails only without callback */
+    uv_update_time(loop->uv);
+    uint64_t left_ms = until.ms > loop->now.ms ? until.ms - loop->now.ms : 0;
+    (void)uv_timer_start(&loop->timer, on_timer, left_ms, 0); /* fails only without callback */
 }
 
 /* T1: take the time and poll without waiting. */
 static void hold(struct loop *loop)
 {
     loop->held = true;
-    loop->held_at = (struct local_time){uv_now(loop->uv)};
+    loop->held_at = loop->now;
     sleep_until(loop, loop->held_at);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
-    uv_update_time(loop->uv);
-    if (!loop->held && due(loop).ms <= uv_now(loop->uv)) {
-        hold(loop);
-        return;
-    }
-    turn(loop, loop_now(loop)); /* T2: whoever asks during it is told the same */
-    loop->held = false;
-    uv_update_time(loop->uv);
-    struct local_time next = deadline(loop);
-    if (next.ms <= uv_now(loop->uv)) {
+    read_clock(loop);
+    if (!loop->held && due(loop).ms <= loop->now.ms) {
         hold(loop);
     } else {
-        sleep_until(loop, next);
+        turn(loop, loop_now(loop)); /* T2: whoever asks during it is told the same */
+        loop->held = false;
+        read_clock(loop);
+        struct local_time next = deadline(loop);
+        if (next.ms <= loop->now.ms) {
+            hold(loop);
+        } else {
+            sleep_until(loop, next);
+        }
     }
+    loop->read = false;
 }
 
 struct loop *loop_create(uv_loop_t *uv)
@@ -129,7 +151,7 @@ void loop_start(struct loop *loop, const struct loop_parts *parts)
     loop->parts = *parts;
     int error = uv_prepare_start(&loop->prepare, on_prepare);
     LOCKSTEP_ASSERT(error == 0);
-    uv_update_time(loop->uv);
+    read_clock(loop);
     hold(loop);
 }
 

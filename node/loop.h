@@ -27,7 +27,7 @@ struct loop *loop_create(uv_loop_t *uv);
 /* Begin to take turns. */
 void loop_start(struct loop *loop, const struct loop_parts *parts);
 /* The time to be used by whatever libuv calls back: that of this turn. */
-struct local_time loop_now(const struct loop *loop);
+struct local_time loop_now(struct loop *loop);
 /* No more turns. */
 void loop_stop(struct loop *loop);
 /* Stopped, and frees itself once libuv has closed its handles. NULL is fine. */

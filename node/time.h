@@ -1,4 +1,4 @@
-/* This machine's CLOCK_MONOTONIC in milliseconds. A type of its own, so that the compiler refuses to mix it with
+/* This machine's CLOCK_MONOTONIC_RAW in milliseconds (loop.c, T3). A type of its own, so that the compiler refuses to mix it with
  * struct cluster_time (design section 3). Parts take it as an argument; only the loop reads the clock. */
 #ifndef LOCKSTEP_NODE_TIME_H
 #define LOCKSTEP_NODE_TIME_H

@@ -12,7 +12,8 @@
  *    through a `ret_` pointer is written on LOCKSTEP_OK only, unless its text says otherwise.
  *  - After a failure lockstep_error_message() has one sentence about it, for the calling thread.
  *  - Strings are terminated, and copied when they are passed in. Times are milliseconds. Durations are int64_t.
- *  - Local time is CLOCK_BOOTTIME, which goes on while the machine sleeps.
+ *  - Local time goes on while the machine sleeps, and is not slowed by a time daemon that corrects the wall clock: each step
+ *    of it is the greater of CLOCK_BOOTTIME's and CLOCK_MONOTONIC_RAW's.
  *  - `_free(NULL)` does nothing. No other pointer may be NULL unless its text says so.
  *  - Unless its text says otherwise, a function may be called by any thread, and calls on one client run in parallel.
  *    Freeing an object while another thread uses it is the caller's error.
@@ -348,7 +349,7 @@ LOCKSTEP_EXPORT uint64_t lockstep_lock_fence(const struct lockstep_lock *lock);
 LOCKSTEP_EXPORT uint64_t lockstep_lock_session_id(const struct lockstep_lock *lock);
 
 /**
- * How long the lock is still certainly held, by CLOCK_BOOTTIME at the moment of the call: 0 once it is lost, released or
+ * How long the lock is still certainly held, by local time at the moment of the call: 0 once it is lost, released or
  * uncertain. For a lock without an own lease it goes back up with every renewal. Does not ask the cluster.
  */
 LOCKSTEP_EXPORT int64_t lockstep_lock_remaining_ms(const struct lockstep_lock *lock);

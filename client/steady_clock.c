@@ -1,0 +1,50 @@
+/* See steady_clock.h. */
+#include "client/steady_clock.h"
+
+#include <time.h>
+
+#include "protocol/assert.h"
+
+enum { NS_PER_MS = 1000000 };
+
+static uint64_t read_ns(clockid_t id)
+{
+    struct timespec time = {0};
+    int error = clock_gettime(id, &time);
+    LOCKSTEP_ASSERT(error == 0);
+    return (uint64_t)time.tv_sec * 1000 * NS_PER_MS + (uint64_t)time.tv_nsec;
+}
+
+struct boot_time steady_clock_read(struct steady_clock *clock)
+{
+    uint64_t boot_ns = read_ns(CLOCK_BOOTTIME);
+    return steady_clock_advance(clock, boot_ns, read_ns(CLOCK_MONOTONIC_RAW));
+}
+
+/* How far `last` advances to `now`. The kernel's clocks do not go back; if one did, it would only stand. */
+static uint64_t step(uint64_t *last, uint64_t now)
+{
+    uint64_t step_ns = now > *last ? now - *last : 0;
+    *last += step_ns;
+    return step_ns;
+}
+
+struct boot_time steady_clock_advance(struct steady_clock *clock, uint64_t boot_ns, uint64_t raw_ns)
+{
+    if (clock->time_ns == 0) {
+        *clock = (struct steady_clock){.boot_ns = boot_ns, .raw_ns = raw_ns, .time_ns = boot_ns};
+    }
+    uint64_t boot_step_ns = step(&clock->boot_ns, boot_ns);
+    uint64_t raw_step_ns = step(&clock->raw_ns, raw_ns);
+    clock->time_ns += boot_step_ns > raw_step_ns ? boot_step_ns : raw_step_ns;
+    return (struct boot_time){clock->time_ns / NS_PER_MS};
+}
+
+uint64_t steady_clock_boot_ns(const struct steady_clock *clock, struct boot_time time)
+{
+    if (time.ms > INT64_MAX / NS_PER_MS) {
+        return INT64_MAX; /* centuries */
+    }
+    uint64_t at_ns = time.ms * NS_PER_MS;
+    return clock->boot_ns + (at_ns > clock->time_ns ? at_ns - clock->time_ns : 0);
+}
