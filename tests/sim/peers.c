@@ -187,7 +187,9 @@ static void deliver(struct sim_node *from, struct sim_node *to, struct sim_strea
     bool fine = replica_receive(to->replica, node_now(to), from->place + 1, bytes, size);
     sim->carried = NULL;
     free(bytes);
-    if (!fine) {
+    if (!fine && from->unmounted) {
+        peers_break(sim, from->place, to->place, false); /* it is taken for another machine: the link closes its stream */
+    } else if (!fine) {
         sim_violation(sim, "peer-frame", "node %u refused a frame of node %u", to->place + 1,
                       from->place + 1);
     }
