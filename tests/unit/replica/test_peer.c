@@ -373,6 +373,17 @@ static void send_short(struct link *link, uint64_t to)
     assert_true(link->ops->send(link, to, &part, 1));
 }
 
+/* Two that talk to each other, and another process under a's id that begins to. */
+static void open_pair_and_copy(struct fixture *fixture, struct end *copy)
+{
+    open_pair(fixture, 0, CLUSTER);
+    RUN_UNTIL(fixture, fixture->a.ups == 1 && fixture->b.ups == 1);
+    send_short(fixture->a.link, 2);
+    RUN_UNTIL(fixture, fixture->b.frames == 1);
+    copy->link = open_link(fixture, copy, CLUSTER, 0);
+    point_at(copy->link, 2, fixture->b.link);
+}
+
 /* P4: another process under a's id, whose first frame is refused each time, as the introduction of another directory is. It tries
  * again, and not without a pause. */
 static void who_is_refused_under_a_peers_id_takes_nothing_from_that_peer(void **state)
@@ -380,12 +391,7 @@ static void who_is_refused_under_a_peers_id_takes_nothing_from_that_peer(void **
     struct fixture fixture;
     struct end copy = {.id = 1};
     (void)state;
-    open_pair(&fixture, 0, CLUSTER);
-    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
-    send_short(fixture.a.link, 2);
-    RUN_UNTIL(&fixture, fixture.b.frames == 1);
-    copy.link = open_link(&fixture, &copy, CLUSTER, 0);
-    point_at(copy.link, 2, fixture.b.link);
+    open_pair_and_copy(&fixture, &copy);
     uv_update_time(&fixture.loop);
     uint64_t begin = uv_now(&fixture.loop);
     for (unsigned i = 1; i <= 10; i++) {
@@ -409,12 +415,7 @@ static void the_newer_stream_of_a_peer_takes_over_with_its_first_frame(void **st
     struct fixture fixture;
     struct end copy = {.id = 1};
     (void)state;
-    open_pair(&fixture, 0, CLUSTER);
-    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
-    send_short(fixture.a.link, 2);
-    RUN_UNTIL(&fixture, fixture.b.frames == 1);
-    copy.link = open_link(&fixture, &copy, CLUSTER, 0);
-    point_at(copy.link, 2, fixture.b.link);
+    open_pair_and_copy(&fixture, &copy);
     RUN_UNTIL(&fixture, copy.ups == 1);
     assert_int_equal(fixture.a.downs, 0);
     send_short(copy.link, 2);
