@@ -24,7 +24,8 @@ static void answer_transfer(struct core *core, struct local_time now, struct req
     if (leads_already || core->replica.transfer(core->replica.ctx, now, to)) {
         request_answer(core, request, &(struct proto_reply){.status = PROTO_STATUS_OK});
     } else if (core->role == REPLICA_LEADER) {
-        request_refuse(core, request, PROTO_STATUS_NOT_FOUND, "no such voter that is connected and up to date", 0);
+        request_refuse(core, request, PROTO_STATUS_NOT_FOUND,
+                       "no such voter that is connected and up to date", 0);
     } else {
         request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
     }
@@ -96,20 +97,18 @@ static void hold(struct core *core, struct local_time now, struct request *reque
     request_list_append(&reads->held, request);
 }
 
-/* Back in front of those that came later. */
+/* Behind those that came later: in front of them, who reads nothing and has asked for more than the turns until then look at would
+ * keep the others from ever being answered. */
 static void release_held(struct core *core, struct local_time now)
 {
     struct reads *reads = &core->reads;
     if (now.ms < reads_deadline(core).ms) {
         return;
     }
-    struct request_list all = reads->held;
     struct request *request;
-    while ((request = request_list_take(&reads->now)) != NULL) {
-        request_list_append(&all, request);
+    while ((request = request_list_take(&reads->held)) != NULL) {
+        request_list_append(&reads->now, request);
     }
-    reads->now = all;
-    reads->held = (struct request_list){0};
 }
 
 struct local_time reads_deadline(const struct core *core)

@@ -58,9 +58,9 @@ static void a_client_that_has_much_to_read_yet_waits_for_more_answers(void **sta
     struct proto_request later = harness_get(3, "k", true);
     harness_send(h, c, &later);
     harness_turn(h, READS_HELD_MS);
-    for (uint64_t id = 1; id <= 3; id++) {
-        (void)harness_expect(h, c, id, PROTO_STATUS_OK);
-    }
+    (void)harness_expect(h, c, 3, PROTO_STATUS_OK);
+    (void)harness_expect(h, c, 1, PROTO_STATUS_OK);
+    (void)harness_expect(h, c, 2, PROTO_STATUS_OK);
     assert_int_equal(core_deadline(h->core).ms, UINT64_MAX);
 
     connection->slow = true;
@@ -69,6 +69,27 @@ static void a_client_that_has_much_to_read_yet_waits_for_more_answers(void **sta
     harness_disconnect(h, c);
     harness_turn(h, READS_HELD_MS);
     assert_int_equal(harness_counts(h).requests_in_flight, 0);
+}
+
+/* More is held for it than one turn looks at, and each turn takes as long as what is held waits. */
+static void a_client_that_does_not_read_keeps_no_other_from_reading(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h), other = harness_connect(h);
+    harness_connection(h, c)->slow = true;
+    for (uint64_t id = 1; id <= READS_PER_TURN + 100; id++) {
+        struct proto_request get = harness_get(id, "k", true);
+        harness_send(h, c, &get);
+    }
+    harness_turn(h, 0);
+    struct proto_request get = harness_get(1, "k", true);
+    harness_send(h, other, &get);
+    for (unsigned i = 0; i < 3; i++) {
+        harness_turn(h, READS_HELD_MS);
+    }
+    (void)harness_expect(h, other, 1, PROTO_STATUS_OK);
+    harness_expect_nothing(h, c);
 }
 
 static void a_deposed_leader_answers_no_read(void **state)
@@ -255,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HARNESS_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
         HARNESS_TEST(a_client_that_has_much_to_read_yet_waits_for_more_answers),
+        HARNESS_TEST(a_client_that_does_not_read_keeps_no_other_from_reading),
         HARNESS_TEST(a_deposed_leader_answers_no_read),
         HARNESS_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
         HARNESS_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
