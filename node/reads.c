@@ -83,9 +83,12 @@ static void ask(struct core *core, struct local_time now)
 
 /* ---- clients that do not read as fast as they ask ---- */
 
-static bool is_slow(struct core *core, const struct request *request)
+/* A node that leaves, and leads no more, waits for nobody who does not read. */
+static bool has_to_wait(struct core *core, const struct request *request)
 {
-    return request->connection != NULL && core->output.is_slow(core->output.ctx, request->connection->id);
+    bool slow =
+        request->connection != NULL && core->output.is_slow(core->output.ctx, request->connection->id);
+    return slow && !(core->leaving && core->handed_over);
 }
 
 static void hold(struct core *core, struct local_time now, struct request *request)
@@ -122,7 +125,7 @@ void reads_run(struct core *core, struct local_time now)
     release_held(core, now);
     struct request *request;
     for (unsigned i = 0; i < READS_PER_TURN && (request = request_list_take(&core->reads.now)) != NULL; i++) {
-        if (is_slow(core, request)) {
+        if (has_to_wait(core, request)) {
             hold(core, now, request);
         } else {
             answer(core, now, request);

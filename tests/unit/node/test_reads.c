@@ -92,6 +92,24 @@ static void a_client_that_does_not_read_keeps_no_other_from_reading(void **state
     harness_expect_nothing(h, c);
 }
 
+static void a_client_that_does_not_read_does_not_hold_up_the_end(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    harness_connection(h, c)->slow = true;
+    struct proto_request get = harness_get(1, "k", true);
+    harness_send(h, c, &get);
+    harness_turn(h, 0);
+    core_shutdown(h->core, h->now);
+    harness_turn(h, READS_HELD_MS);
+    assert_false(core_drained(h->core)); /* it may read yet */
+    harness_follow(h, 2);
+    harness_turn(h, READS_HELD_MS);
+    harness_turn(h, READS_HELD_MS);
+    assert_true(core_drained(h->core));
+}
+
 static void a_deposed_leader_answers_no_read(void **state)
 {
     struct harness *h = *state;
@@ -277,6 +295,7 @@ int main(void)
         HARNESS_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
         HARNESS_TEST(a_client_that_has_much_to_read_yet_waits_for_more_answers),
         HARNESS_TEST(a_client_that_does_not_read_keeps_no_other_from_reading),
+        HARNESS_TEST(a_client_that_does_not_read_does_not_hold_up_the_end),
         HARNESS_TEST(a_deposed_leader_answers_no_read),
         HARNESS_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
         HARNESS_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
