@@ -5,7 +5,11 @@
 
 #include "protocol/assert.h"
 
-enum { NS_PER_MS = 1000000 };
+enum {
+    NS_PER_MS = 1000000,
+    SLOWED_PARTS = 10,             /* CLOCK_BOOTTIME loses one of so many at most, */
+    UNDIVIDED_NS = 50 * NS_PER_MS, /* which of so short a sleep is less than the least lead of on_lost */
+};
 
 static uint64_t read_ns(clockid_t id)
 {
@@ -46,5 +50,6 @@ uint64_t steady_clock_boot_ns(const struct steady_clock *clock, struct boot_time
         return INT64_MAX; /* centuries */
     }
     uint64_t at_ns = time.ms * NS_PER_MS;
-    return clock->boot_ns + (at_ns > clock->time_ns ? at_ns - clock->time_ns : 0);
+    uint64_t left_ns = at_ns > clock->time_ns ? at_ns - clock->time_ns : 0;
+    return clock->boot_ns + left_ns - (left_ns > UNDIVIDED_NS ? left_ns / SLOWED_PARTS : 0);
 }

@@ -28,8 +28,9 @@ struct boot_time steady_clock_read(struct steady_clock *clock);
 /* The same, with what was read. The first time is CLOCK_BOOTTIME's. */
 struct boot_time steady_clock_advance(struct steady_clock *clock, uint64_t boot_ns, uint64_t raw_ns);
 
-/* What CLOCK_BOOTTIME, in nanoseconds, will show at `time` if no daemon slows it, as of the last reading. A sleep until then
- * is longer than it should be by as much as one does. */
+/* What CLOCK_BOOTTIME, in nanoseconds, shows when to look at the time again, for who sleeps until `time`, as of the last reading. Of a
+ * longer sleep it leaves out what a daemon that slows the clock now would add to it: nothing is slept past by more than 6 ms, and who
+ * wakes early sleeps again, for a tenth as long. */
 uint64_t steady_clock_boot_ns(const struct steady_clock *clock, struct boot_time time);
 
 #endif

@@ -11,7 +11,7 @@
 #include "client/steady_clock.h"
 
 #define MS UINT64_C(1000000)
-#define S (1000 * MS)
+#define S  (1000 * MS)
 
 static void it_begins_with_the_time_since_the_machines_start(void **state)
 {
@@ -57,10 +57,39 @@ static void a_sleep_is_told_in_the_clock_that_wakes(void **state)
     (void)state;
     (void)steady_clock_advance(&clock, 50 * S, 70 * S);
     (void)steady_clock_advance(&clock, 59 * S, 80 * S); /* 60 s by now */
-    assert_int_equal(steady_clock_boot_ns(&clock, (struct boot_time){61500}), 60 * S + 500 * MS);
+    assert_int_equal(steady_clock_boot_ns(&clock, (struct boot_time){60050}), 59 * S + 50 * MS);
     assert_int_equal(steady_clock_boot_ns(&clock, (struct boot_time){60000}), 59 * S);
     assert_int_equal(steady_clock_boot_ns(&clock, (struct boot_time){7}), 59 * S);
     assert_true(steady_clock_boot_ns(&clock, (struct boot_time){UINT64_MAX - 1}) == INT64_MAX);
+}
+
+/* Its daemon begins after the sleep has begun. */
+static void no_sleep_is_too_long_by_what_a_daemon_slows(void **state)
+{
+    const struct boot_time until = {50000 + 19000};
+    struct steady_clock clock = {0};
+    uint64_t boot_ns = 50 * S, raw_ns = 70 * S;
+    unsigned wakes = 0;
+    (void)state;
+    while (steady_clock_advance(&clock, boot_ns, raw_ns).ms < until.ms) {
+        uint64_t wakes_ns = steady_clock_boot_ns(&clock, until);
+        assert_true(wakes_ns > boot_ns);
+        raw_ns += (wakes_ns - boot_ns) * 10 / 9;
+        boot_ns = wakes_ns;
+        wakes++;
+    }
+    assert_true(raw_ns - 70 * S >= 19000 * MS - 1);
+    assert_true(raw_ns - 70 * S <= 19006 * MS);
+    assert_true(wakes <= 2);
+
+    wakes = 0;
+    for (clock = (struct steady_clock){0};
+         steady_clock_advance(&clock, boot_ns, raw_ns).ms < until.ms + 20000; wakes++) {
+        uint64_t wakes_ns = steady_clock_boot_ns(&clock, (struct boot_time){until.ms + 20000});
+        raw_ns += wakes_ns - boot_ns;
+        boot_ns = wakes_ns;
+    }
+    assert_true(wakes <= 4); /* without a daemon: few are for nothing */
 }
 
 static void it_reads_both_clocks(void **state)
@@ -86,6 +115,7 @@ int main(void)
         cmocka_unit_test(the_machines_sleep_counts),
         cmocka_unit_test(a_clock_that_went_back_would_stand),
         cmocka_unit_test(a_sleep_is_told_in_the_clock_that_wakes),
+        cmocka_unit_test(no_sleep_is_too_long_by_what_a_daemon_slows),
         cmocka_unit_test(it_reads_both_clocks),
     };
     return cmocka_run_group_tests_name("client: steady clock", tests, NULL, NULL);
