@@ -25,7 +25,7 @@
 #include "client/cli/command.h"
 #include "client/cli/wanted.h"
 
-enum { KEY_GRACE = 0x400, SLACK_MS = 200, TTL_MS_DEFAULT = 10 * 1000, GRACE_MS_MAX = 5 * 1000 };
+enum { KEY_GRACE = 0x400, SLACK_MS = 200, TTL_MS_DEFAULT = 10 * 1000, GRACE_MS_MAX = 5 * 1000, UNDIVIDED_MS = 50 };
 
 static const int passed_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 enum { PASSED_SIGNALS = sizeof passed_signals / sizeof passed_signals[0] };
@@ -33,7 +33,8 @@ enum { PASSED_SIGNALS = sizeof passed_signals / sizeof passed_signals[0] };
 struct run {
     struct cli *cli;
     struct cli_wanted wanted;
-    int64_t grace_ms; /* -1: not given */
+    int64_t grace_ms;   /* -1: not given */
+    int64_t kill_at_ms; /* a command that is to be stopped is killed when so much of the certain time is left */
     char **command;
     uv_loop_t loop;
     uv_signal_t signals[PASSED_SIGNALS];
@@ -88,10 +89,18 @@ static void released_cb(void *arg, int result)
 
 /* ---- the command ---- */
 
-static void kill_cb(uv_timer_t *timer)
+/* K1. libuv's clock is one that a time daemon slows, by up to a tenth; the library's is not, and is looked at again before the last
+ * tenth of a longer wait. */
+static void kill_when_due(uv_timer_t *timer)
 {
     struct run *run = timer->data;
-    command_signal(&run->child, SIGKILL); /* K1 */
+    int64_t left_ms = lockstep_lock_remaining_ms(run->lock) - run->kill_at_ms;
+    if (left_ms <= 0) {
+        command_signal(&run->child, SIGKILL);
+        return;
+    }
+    left_ms -= left_ms > UNDIVIDED_MS ? left_ms / 10 : 0;
+    (void)uv_timer_start(timer, kill_when_due, (uint64_t)left_ms, 0);
 }
 
 static void lost_cb(struct lockstep_lock *lock, void *arg, enum lockstep_lost_reason reason, int64_t remaining_ms,
@@ -108,7 +117,8 @@ static void lost_cb(struct lockstep_lock *lock, void *arg, enum lockstep_lost_re
     command_signal(&run->child, SIGTERM);
     int64_t left_ms = remaining_ms - SLACK_MS / 2;
     int64_t grace_ms = left_ms < run->grace_ms ? left_ms : run->grace_ms;
-    (void)uv_timer_start(&run->kill_timer, kill_cb, grace_ms > 0 ? (uint64_t)grace_ms : 0, 0);
+    run->kill_at_ms = remaining_ms - (grace_ms > 0 ? grace_ms : 0);
+    (void)uv_timer_start(&run->kill_timer, kill_when_due, 0, 0);
 }
 
 static void child_ended(struct run *run, int code)

@@ -87,3 +87,25 @@ done
 equal "$code" 121 "exit code of a lock that was lost"
 [ -s "$dir/term" ] || fail "the command was not asked to end"
 ((ended - stopped_at <= 3000)) || fail "the command ran $((ended - stopped_at)) ms after the last possible renewal, ttl 3 s"
+
+story "nor does a time daemon that slows the clock let it run for longer"
+rm "$dir/running" "$dir/term"
+preload=(LD_PRELOAD="$binary_dir/tests/system_slow_clock.so" ASAN_OPTIONS="${ASAN_OPTIONS:-}:verify_asan_link_order=0")
+# tidy: sleep because the command under the lock is to run until it is killed
+env "${preload[@]}" "$lockstep" --timeout 2s lock slowed --ttl 8s --grace 3800ms -- env -u LD_PRELOAD sh -c "trap 'date +%s%3N >$dir/term' TERM; echo \$\$ >$dir/new; mv $dir/new $dir/running; while :; do sleep 0.05; done" &
+holder=$!
+children+=("$holder")
+wait_until 20 "the command" test -e "$dir/running"
+command=$(cat "$dir/running")
+for i in 1 2 3; do
+    kill -STOP "$(pid_of_node "$i")"
+done
+wait_until 20 "the end of the command" has_ended "$command"
+ended=$(now_ms)
+wait "$holder"
+code=$?
+for i in 1 2 3; do
+    kill -CONT "$(pid_of_node "$i")"
+done
+equal "$code" 121 "exit code of a lock that was lost beside a time daemon"
+((ended - $(cat "$dir/term") <= 4000)) || fail "the command ran $((ended - $(cat "$dir/term"))) ms after it was told, of 4 s that were left"
