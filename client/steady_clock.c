@@ -7,6 +7,7 @@
 
 enum {
     NS_PER_MS = 1000000,
+    STEP_NS = 10 * NS_PER_MS,
     SLOWED_PARTS = 10,             /* CLOCK_BOOTTIME loses one of so many at most, */
     UNDIVIDED_NS = 50 * NS_PER_MS, /* which of so short a sleep is less than the least lead of on_lost */
 };
@@ -25,12 +26,10 @@ struct boot_time steady_clock_read(struct steady_clock *clock)
     return steady_clock_advance(clock, boot_ns, read_ns(CLOCK_MONOTONIC_RAW));
 }
 
-/* How far `last` advances to `now`. The kernel's clocks do not go back; if one did, it would only stand. */
-static uint64_t step(uint64_t *last, uint64_t now)
+/* How far a clock is past its last counted reading. The kernel's clocks do not go back; if one did, it would only stand. */
+static uint64_t past(uint64_t counted, uint64_t now)
 {
-    uint64_t step_ns = now > *last ? now - *last : 0;
-    *last += step_ns;
-    return step_ns;
+    return now > counted ? now - counted : 0;
 }
 
 struct boot_time steady_clock_advance(struct steady_clock *clock, uint64_t boot_ns, uint64_t raw_ns)
@@ -38,10 +37,17 @@ struct boot_time steady_clock_advance(struct steady_clock *clock, uint64_t boot_
     if (clock->time_ns == 0) {
         *clock = (struct steady_clock){.boot_ns = boot_ns, .raw_ns = raw_ns, .time_ns = boot_ns};
     }
-    uint64_t boot_step_ns = step(&clock->boot_ns, boot_ns);
-    uint64_t raw_step_ns = step(&clock->raw_ns, raw_ns);
-    clock->time_ns += boot_step_ns > raw_step_ns ? boot_step_ns : raw_step_ns;
-    return (struct boot_time){clock->time_ns / NS_PER_MS};
+    uint64_t boot_step_ns = past(clock->boot_ns, boot_ns);
+    uint64_t raw_step_ns = past(clock->raw_ns, raw_ns);
+    uint64_t step_ns = boot_step_ns > raw_step_ns ? boot_step_ns : raw_step_ns;
+    uint64_t now_ns = clock->time_ns + step_ns;
+    clock->told_ns = now_ns > clock->told_ns ? now_ns : clock->told_ns; /* B2 */
+    if (step_ns >= STEP_NS) {
+        clock->time_ns = now_ns;
+        clock->boot_ns += boot_step_ns;
+        clock->raw_ns += raw_step_ns;
+    }
+    return (struct boot_time){clock->told_ns / NS_PER_MS};
 }
 
 uint64_t steady_clock_boot_ns(const struct steady_clock *clock, struct boot_time time)

@@ -2,14 +2,17 @@
  *
  * CLOCK_BOOTTIME goes on while the machine sleeps, but runs as much too slow or too fast as a daemon has it run that corrects the wall
  * clock without a jump: by up to a tenth (adjtimex(2), ADJ_TICK). CLOCK_MONOTONIC_RAW is never corrected, but stands while the
- * machine sleeps. From one reading to the next the time advances by the greater of the two steps.
+ * machine sleeps. The time advances in steps of 10 ms or more by the greater of theirs, and within one by the greater of what they
+ * have advanced so far.
  *
  * Invariants
- *  B1  Between two readings the time advances by no less than what passed between them, but for what the machine's quartz is off.
+ *  B1  Between two readings the time advances by no less than what passed between them, but for what the machine's quartz is off, and
+ *      a millisecond (lease.c has room for it) if within a step a daemon changes its mind, or the machine falls asleep beside one.
  *  B2  It never goes back.
  *
- * Two clocks are not read at one moment. If the thread is kept waiting between them, that is counted once with each: the time is
- * fast then, which ends a lease early, never late. */
+ * Two clocks are not read at one moment. If the thread is kept waiting between them, that may be counted with each: the time is
+ * fast then, which ends a lease early, never late. With a step for each reading it would be so by percents for who asks all the time
+ * whether he has the lock: one reading is a few nanoseconds later behind the other than the last one, and each such excess would count. */
 #ifndef LOCKSTEP_CLIENT_STEADY_CLOCK_H
 #define LOCKSTEP_CLIENT_STEADY_CLOCK_H
 
@@ -18,8 +21,9 @@
 #include "client/time.h"
 
 struct steady_clock {
-    uint64_t time_ns;         /* 0: nothing was read yet */
-    uint64_t boot_ns, raw_ns; /* the last reading */
+    uint64_t time_ns;         /* at the end of the last step; 0: nothing was read yet */
+    uint64_t boot_ns, raw_ns; /* what the clocks showed then */
+    uint64_t told_ns;         /* the last time */
 };
 
 /* Read both clocks. */
@@ -28,7 +32,7 @@ struct boot_time steady_clock_read(struct steady_clock *clock);
 /* The same, with what was read. The first time is CLOCK_BOOTTIME's. */
 struct boot_time steady_clock_advance(struct steady_clock *clock, uint64_t boot_ns, uint64_t raw_ns);
 
-/* What CLOCK_BOOTTIME, in nanoseconds, shows when to look at the time again, for who sleeps until `time`, as of the last reading. Of a
+/* What CLOCK_BOOTTIME, in nanoseconds, shows when to look at the time again, for who sleeps until `time`, as of the last step. Of a
  * longer sleep it leaves out what a daemon that slows the clock now would add to it: nothing is slept past by more than 6 ms, and who
  * wakes early sleeps again, for a tenth as long. */
 uint64_t steady_clock_boot_ns(const struct steady_clock *clock, struct boot_time time);

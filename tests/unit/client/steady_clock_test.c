@@ -51,6 +51,30 @@ static void a_clock_that_went_back_would_stand(void **state)
     assert_int_equal(steady_clock_advance(&clock, 51 * S, 71 * S).ms, 52000);
 }
 
+/* Who asks all the time: the reading of the second clock is now sooner, now later behind that of the first. */
+static void what_lies_between_the_two_readings_does_not_add_up(void **state)
+{
+    struct steady_clock clock = {0};
+    struct boot_time now = {0};
+    (void)state;
+    for (uint64_t at_ns = 0; at_ns <= S; at_ns += 400) {
+        now = steady_clock_advance(&clock, 50 * S + at_ns, 70 * S + at_ns + at_ns % 3 * 20);
+    }
+    assert_in_range(now.ms, 51000, 51001);
+}
+
+/* And in between it shows what has passed of a step, and goes back with neither clock. */
+static void a_step_is_told_while_it_lasts(void **state)
+{
+    struct steady_clock clock = {0};
+    (void)state;
+    (void)steady_clock_advance(&clock, 50 * S, 70 * S);
+    assert_int_equal(steady_clock_advance(&clock, 50 * S + 2 * MS, 70 * S + 3 * MS).ms, 50003);
+    assert_int_equal(steady_clock_advance(&clock, 50 * S + 2 * MS, 70 * S + 2 * MS).ms, 50003);
+    assert_int_equal(steady_clock_advance(&clock, 50 * S + 9 * MS, 70 * S + 10 * MS).ms, 50010);
+    assert_int_equal(steady_clock_advance(&clock, 50 * S + 11 * MS, 70 * S + 11 * MS).ms, 50012);
+}
+
 static void a_sleep_is_told_in_the_clock_that_wakes(void **state)
 {
     struct steady_clock clock = {0};
@@ -94,7 +118,7 @@ static void no_sleep_is_too_long_by_what_a_daemon_slows(void **state)
 
 static void it_reads_both_clocks(void **state)
 {
-    struct steady_clock clock = {0};
+    struct steady_clock clock = {0}, later = {0};
     struct timespec boot, raw;
     (void)state;
     uint64_t first_ms = steady_clock_read(&clock).ms;
@@ -103,8 +127,9 @@ static void it_reads_both_clocks(void **state)
     uint64_t again_ms = steady_clock_read(&clock).ms;
     assert_true(first_ms <= (uint64_t)boot.tv_sec * 1000 + (uint64_t)boot.tv_nsec / MS);
     assert_true(again_ms >= first_ms);
-    assert_true(clock.boot_ns >= (uint64_t)boot.tv_sec * S + (uint64_t)boot.tv_nsec);
-    assert_true(clock.raw_ns >= (uint64_t)raw.tv_sec * S + (uint64_t)raw.tv_nsec);
+    (void)steady_clock_read(&later);
+    assert_true(later.boot_ns >= (uint64_t)boot.tv_sec * S + (uint64_t)boot.tv_nsec);
+    assert_true(later.raw_ns >= (uint64_t)raw.tv_sec * S + (uint64_t)raw.tv_nsec);
 }
 
 int main(void)
@@ -114,6 +139,8 @@ int main(void)
         cmocka_unit_test(a_daemon_does_not_slow_it),
         cmocka_unit_test(the_machines_sleep_counts),
         cmocka_unit_test(a_clock_that_went_back_would_stand),
+        cmocka_unit_test(what_lies_between_the_two_readings_does_not_add_up),
+        cmocka_unit_test(a_step_is_told_while_it_lasts),
         cmocka_unit_test(a_sleep_is_told_in_the_clock_that_wakes),
         cmocka_unit_test(no_sleep_is_too_long_by_what_a_daemon_slows),
         cmocka_unit_test(it_reads_both_clocks),
