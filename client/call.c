@@ -226,50 +226,47 @@ void lsc_call_fail(struct lsc_core *core, struct lsc_call *call, int result, con
     lsc_call_end(core, call, &outcome);
 }
 
-typedef bool (*call_filter)(const struct lsc_call *call);
+/* Does with a call what `outcome` means for it; may end it. */
+typedef void (*call_visit)(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome);
 
-static void fail_where(struct lsc_core *core, call_filter filter, int result, const char *detail)
+static void visit_all(struct lsc_core *core, call_visit visit, const struct lsc_outcome *outcome)
 {
     for (unsigned place = 0; place < CALL_PLACES; place++) {
         struct lsc_call *next = NULL;
         for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
             next = call->next;
-            if (filter(call)) {
-                lsc_call_fail(core, call, result, detail);
-            }
+            visit(core, call, outcome);
         }
     }
 }
 
-static bool is_unsent(const struct lsc_call *call)
+static void fail_unsent(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
 {
-    return call->done != NULL && call->place != CALL_SENT && !call->ambiguous;
-}
-
-static bool is_in_session(const struct lsc_call *call)
-{
-    return call->in_session;
+    if (call->done == NULL || call->place == CALL_SENT || call->ambiguous) {
+        return;
+    }
+    if (call->request.kind == PROTO_LOCK_RELEASE) {
+        lsc_call_tell(core, call, outcome); /* it goes on, as when its time is up (call_due.c) */
+    } else {
+        lsc_call_end(core, call, outcome);
+    }
 }
 
 void lsc_calls_fail_unsent(struct lsc_core *core, int result, const char *detail)
 {
-    struct lsc_outcome outcome = {.result = result, .detail = detail};
-    for (unsigned place = 0; place < CALL_PLACES; place++) {
-        struct lsc_call *next = NULL;
-        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
-            next = call->next;
-            if (is_unsent(call) && call->request.kind == PROTO_LOCK_RELEASE) {
-                lsc_call_tell(core, call, &outcome); /* it goes on, as when its time is up (call_due.c) */
-            } else if (is_unsent(call)) {
-                lsc_call_end(core, call, &outcome);
-            }
-        }
+    visit_all(core, fail_unsent, &(struct lsc_outcome){.result = result, .detail = detail});
+}
+
+static void fail_in_session(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
+{
+    if (call->in_session) {
+        lsc_call_end(core, call, outcome);
     }
 }
 
 void lsc_calls_fail_session(struct lsc_core *core, int result, const char *detail)
 {
-    fail_where(core, is_in_session, result, detail);
+    visit_all(core, fail_in_session, &(struct lsc_outcome){.result = result, .detail = detail});
 }
 
 /* What a core that closes still has to see to. */
@@ -286,20 +283,18 @@ static bool is_needed_to_close(const struct lsc_core *core, const struct lsc_cal
     return call == core->session.opener && (call->place == CALL_SENT || call->ambiguous);
 }
 
+static void fail_at_close(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
+{
+    if (is_needed_to_close(core, call)) {
+        lsc_call_tell(core, call, outcome);
+    } else {
+        lsc_call_end(core, call, outcome);
+    }
+}
+
 void lsc_calls_fail_all(struct lsc_core *core, int result)
 {
-    struct lsc_outcome outcome = {.result = result, .detail = "the client was closed"};
-    for (unsigned place = 0; place < CALL_PLACES; place++) {
-        struct lsc_call *next = NULL;
-        for (struct lsc_call *call = core->lists[place].first; call != NULL; call = next) {
-            next = call->next;
-            if (is_needed_to_close(core, call)) {
-                lsc_call_tell(core, call, &outcome);
-            } else {
-                lsc_call_end(core, call, &outcome);
-            }
-        }
-    }
+    visit_all(core, fail_at_close, &(struct lsc_outcome){.result = result, .detail = "the client was closed"});
 }
 
 /* ---- sending ---- */
