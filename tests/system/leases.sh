@@ -62,16 +62,28 @@ equal "$(lock_field paused '["holders_count"]')" 1 "holders after the stopped le
 touch "$dir/go"
 wait "$holder" || fail "the holder ended with $?"
 
+signal_nodes()
+{
+    local i
+    for i in 1 2 3; do
+        kill "-$1" "$(pid_of_node "$i")"
+    done
+}
+
+# Once the command of $holder runs, no node answers any more; the command's pid is in $command.
+stop_nodes_under_it()
+{
+    children+=("$holder")
+    wait_until 20 "the command" test -e "$dir/running"
+    command=$(cat "$dir/running")
+    signal_nodes STOP
+}
+
 story "a command whose lock can not be renewed is stopped before another can have the lock"
 # tidy: sleep because the command under the lock is to run until it is told to end
 "$lockstep" --timeout 2s lock lost --ttl 3s --grace 300ms -- sh -c "trap 'date +%s%3N >$dir/term' TERM; echo \$\$ >$dir/new; mv $dir/new $dir/running; while :; do sleep 0.05; done" &
 holder=$!
-children+=("$holder")
-wait_until 20 "the command" test -e "$dir/running"
-command=$(cat "$dir/running")
-for i in 1 2 3; do
-    kill -STOP "$(pid_of_node "$i")"
-done
+stop_nodes_under_it
 stopped_at=$(now_ms)
 until has_ended "$command"; do
     (($(now_ms) - stopped_at < 20000)) || fail "the command was not stopped"
@@ -81,9 +93,7 @@ done
 ended=$(now_ms)
 wait "$holder"
 code=$?
-for i in 1 2 3; do
-    kill -CONT "$(pid_of_node "$i")"
-done
+signal_nodes CONT
 equal "$code" 121 "exit code of a lock that was lost"
 [ -s "$dir/term" ] || fail "the command was not asked to end"
 ((ended - stopped_at <= 3000)) || fail "the command ran $((ended - stopped_at)) ms after the last possible renewal, ttl 3 s"
@@ -94,18 +104,11 @@ preload=(LD_PRELOAD="$binary_dir/tests/system_slow_clock.so" ASAN_OPTIONS="${ASA
 # tidy: sleep because the command under the lock is to run until it is killed
 env "${preload[@]}" "$lockstep" --timeout 2s lock slowed --ttl 8s --grace 3800ms -- env -u LD_PRELOAD sh -c "trap 'date +%s%3N >$dir/term' TERM; echo \$\$ >$dir/new; mv $dir/new $dir/running; while :; do sleep 0.05; done" &
 holder=$!
-children+=("$holder")
-wait_until 20 "the command" test -e "$dir/running"
-command=$(cat "$dir/running")
-for i in 1 2 3; do
-    kill -STOP "$(pid_of_node "$i")"
-done
+stop_nodes_under_it
 wait_until 20 "the end of the command" has_ended "$command"
 ended=$(now_ms)
 wait "$holder"
 code=$?
-for i in 1 2 3; do
-    kill -CONT "$(pid_of_node "$i")"
-done
+signal_nodes CONT
 equal "$code" 121 "exit code of a lock that was lost beside a time daemon"
 ((ended - $(cat "$dir/term") <= 4000)) || fail "the command ran $((ended - $(cat "$dir/term"))) ms after it was told, of 4 s that were left"
