@@ -113,6 +113,24 @@ static void a_snapshot_taken_amid_a_replay_holds_what_was_applied(void **state)
     cluster_free(cluster);
 }
 
+/* @return the follower that is down, and lacks more than the others' logs have. */
+static unsigned crash_until_it_needs_a_snapshot(struct cluster *cluster)
+{
+    unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
+    cluster_crash(cluster, absent);
+    for (unsigned i = 0; i < 80; i++) {
+        cluster_command(cluster, 2000);
+    }
+    return absent;
+}
+
+static void crash_on_the_way(struct cluster *cluster, unsigned absent)
+{
+    assert_true(cluster_start(cluster, absent));
+    cluster_run(cluster, 1 + simulated_random(&cluster->random, 150));
+    cluster_crash(cluster, absent);
+}
+
 /* Killed again and again while it is sent a snapshot, at any moment of it, a node comes through in the end. */
 static void an_installation_survives_crashes_at_any_moment(void **state)
 {
@@ -120,15 +138,9 @@ static void an_installation_survives_crashes_at_any_moment(void **state)
     for (uint64_t i = 0; i < 10; i++) {
         struct cluster *cluster = cluster_started(with_snapshots(seed + i));
         cluster_command(cluster, 10);
-        unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
-        cluster_crash(cluster, absent);
-        for (unsigned j = 0; j < 80; j++) {
-            cluster_command(cluster, 2000);
-        }
+        unsigned absent = crash_until_it_needs_a_snapshot(cluster);
         for (unsigned j = 0; j < 15; j++) {
-            assert_true(cluster_start(cluster, absent));
-            cluster_run(cluster, 1 + simulated_random(&cluster->random, 150));
-            cluster_crash(cluster, absent);
+            crash_on_the_way(cluster, absent);
         }
         cluster_start_all(cluster);
         cluster_converge(cluster);
@@ -171,15 +183,9 @@ static void a_start_may_be_refused_at_any_moment_of_an_installation(void **state
         for (unsigned j = 0; j < 20; j++) {
             cluster_command(cluster, 2000); /* some segments, to be removed */
         }
-        unsigned absent = (cluster_sure_leader(cluster) + 1) % 3;
-        cluster_crash(cluster, absent);
-        for (unsigned j = 0; j < 80; j++) {
-            cluster_command(cluster, 2000);
-        }
+        unsigned absent = crash_until_it_needs_a_snapshot(cluster);
         for (unsigned j = 0; j < 15; j++) {
-            assert_true(cluster_start(cluster, absent));
-            cluster_run(cluster, 1 + simulated_random(&cluster->random, 150));
-            cluster_crash(cluster, absent);
+            crash_on_the_way(cluster, absent);
             cluster->options.image_bytes++;
             if (cluster_start(cluster, absent)) {
                 cluster_crash(cluster, absent);
