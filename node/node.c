@@ -255,6 +255,7 @@ static enum node_exit replica_start(struct node *node)
         .snapshot_after_bytes = config->snapshot_after,
         .trailing_bytes = config->log_trailing,
         .entries_in_flight_max = (unsigned)config->entries_in_flight,
+        .append_pace_ms = (unsigned)config->append_pace,
         .segment_bytes = config->log_segment,
         .log_cache_bytes = config->log_cache,
         .random_seed = seed,

@@ -128,6 +128,7 @@ static void carry_out_state(struct replica *replica)
         /* Everything up to here precedes our term, or is the barrier: serve once it is applied. */
         replica->barrier_term = raft->current_term;
         replica->barrier_index = raft_last_index(&replica->raft);
+        replica_pace_reset(replica);
     }
     if (raft->state == RAFT_LEADER) {
         for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
@@ -275,6 +276,7 @@ void replica_tick(struct replica *replica, struct local_time now)
         return;
     }
     replica_timeout_tick(replica);
+    replica_pace_tick(replica);
     replica_pump(replica);
     replica_reads_retry(replica);
     replica_take_tick(replica);
@@ -302,6 +304,7 @@ struct local_time replica_deadline(const struct replica *replica)
     if (can_apply || replica->durable_pending != 0) {
         at = replica->now_ms;
     }
+    at = earlier(at, replica_pace_deadline(replica));
     at = earlier(at, replica_reads_deadline(replica));
     at = earlier(at, replica_take_deadline(replica));
     at = earlier(at, replica_incoming_deadline(replica));

@@ -46,6 +46,7 @@ struct replica_config {
     uint64_t snapshot_after_bytes;  /* log bytes since the last snapshot that start the next one */
     uint64_t trailing_bytes;        /* log kept before a snapshot for followers that lag */
     unsigned entries_in_flight_max; /* unacknowledged entries per follower */
+    unsigned append_pace_ms;        /* between appends to a follower that the majority does without; 0: none waits */
     uint64_t segment_bytes;         /* of the log; 0: default */
     uint64_t log_cache_bytes;       /* 0: default */
     uint64_t log_held_bytes_max;    /* beyond it a leader proposes nothing until its own disk has caught up; 0: default */

@@ -5,6 +5,7 @@
  *   replica_formation.c        introductions: who is a member, who lost its memory
  *   replica_apply.c            committed entries to the machine; role, serving and applied to the callbacks
  *   replica_send.c             raft's messages to frames; entries for a follower that lags
+ *   replica_pace.c             which followers get their appends at once, and which in batches
  *   replica_receive.c          frames to raft's messages
  *   replica_read.c             proofs of leadership for reads
  *   replica_members.c          the configuration: who they are, where they live
@@ -39,7 +40,8 @@ enum {
     REPLICA_APPLY_ENTRIES = 1024,          /* one call applies at most that many */
     REPLICA_APPLY_BYTES = 1024 * 1024,
     REPLICA_APPEND_BYTES = 512 * 1024,     /* entries of one append frame, if more than one */
-    REPLICA_FEED_MAX = 32,                 /* appends that wait for a read of the log, per peer */
+    REPLICA_FEED_MAX = 32,                 /* appends that wait for a read of the log, or for the next turn, per peer */
+    REPLICA_PACE_ENTRIES_MAX = 32,         /* entries that wait for the next turn, per peer */
     REPLICA_FEED_READ_BYTES = 1024 * 1024,
     REPLICA_ROUNDS_MAX = 4,                /* proofs of leadership under way */
     REPLICA_WATCH_MS = 1000,
@@ -86,11 +88,13 @@ struct replica_peer {
     uint64_t knows_us;
     uint64_t list_digest;
     uint64_t remind_ms; /* when its next refusal may be logged */
-    /* Appends in order; the head waits for log_read() while `reading`. */
+    /* Appends in order; the head waits for log_read() while `reading`, else for the next turn (replica_pace.c). */
     struct replica_feed_item feed[REPLICA_FEED_MAX];
     unsigned feed_count;
     bool feed_reading;
     uint64_t feed_generation; /* raised to disown a read under way */
+    bool needed; /* appends go to it at once: it was among the first in the last race, */
+    bool raced;  /* and in this one it has arrived */
     struct replica_stream *stream;
     uint64_t stream_retry_ms; /* after a refusal */
     /* Watchdog of the leader. */
@@ -111,6 +115,14 @@ struct replica_round {
     uint64_t upto; /* reads up to this sequence are proven by it */
     uint64_t sent_ms;
     uint32_t answered; /* bit per peer place */
+};
+
+/* replica_pace.c */
+struct replica_pace {
+    uint64_t turn_ms;    /* when everything was last sent to everybody */
+    uint64_t all_ms;     /* what comes in this moment goes to everybody, too */
+    uint64_t race_index; /* which followers acknowledge this entry first? 0: no race */
+    unsigned arrived;
 };
 
 struct replica_reads {
@@ -223,6 +235,7 @@ struct replica {
     uint64_t watch_ms;         /* next look at what must progress */
     uint64_t watch_durable;    /* durable index of the last look */
     uint64_t watch_durable_ms; /* for how long it has stood still with a write due */
+    struct replica_pace pace;
     struct replica_reads reads;
     struct replica_take take;
     struct replica_incoming incoming;
@@ -280,6 +293,20 @@ void replica_send_message(struct replica *replica, const struct raft_message *me
 bool replica_send_frame(struct replica *replica, const struct replica_peer *peer, const struct wire_frame *frame,
                         const void *data, size_t size);
 void replica_feed_drop(struct replica_peer *peer);
+/* Send what the feed holds, as far as it is in memory; the rest when it was read. */
+void replica_feed_go_on(struct replica *replica, struct replica_peer *peer);
+
+/* ---- replica_pace.c ---- */
+/* Before an append is put into a feed. */
+void replica_pace_append(struct replica *replica);
+/* Whether what the peer's feed holds, which was just added to, waits for the next turn. */
+bool replica_pace_holds(const struct replica *replica, const struct replica_peer *peer);
+void replica_pace_tick(struct replica *replica);
+uint64_t replica_pace_deadline(const struct replica *replica);
+/* A new leadership, which knows nothing of its followers. */
+void replica_pace_reset(struct replica *replica);
+/* After an answer to an append. */
+void replica_race_note(struct replica *replica, struct replica_peer *peer);
 
 /* ---- replica_receive.c ---- */
 bool replica_receive_frame(struct replica *replica, struct replica_peer *peer, struct wire_frame *frame);

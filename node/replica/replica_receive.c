@@ -144,6 +144,9 @@ static bool receive_append_result(struct replica *replica, struct replica_peer *
 {
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES_RESULT, .append_entries_result = *result};
     deliver_plain(replica, peer, &message);
+    if (replica_leads(replica)) {
+        replica_race_note(replica, peer);
+    }
     return true;
 }
 

@@ -116,8 +116,6 @@ void replica_feed_drop(struct replica_peer *peer)
     peer->feed_generation++;
 }
 
-static void feed_go_on(struct replica *replica, struct replica_peer *peer);
-
 struct feed_read {
     struct replica *replica;
     unsigned place;
@@ -136,7 +134,7 @@ static void feed_read_done(void *ctx, struct log_entry **entries, size_t count)
         bool fine = count > 0 && count <= item->left && item_stands(read.replica, item) &&
                     send_series(read.replica, peer, item, entries, (unsigned)count);
         if (fine) {
-            feed_go_on(read.replica, peer);
+            replica_feed_go_on(read.replica, peer);
         } else {
             replica_feed_drop(peer);
         }
@@ -170,7 +168,7 @@ static bool feed_from_memory(struct replica *replica, struct replica_peer *peer,
     return send_series(replica, peer, item, entries, n);
 }
 
-static void feed_go_on(struct replica *replica, struct replica_peer *peer)
+void replica_feed_go_on(struct replica *replica, struct replica_peer *peer)
 {
     while (peer->feed_count > 0 && !peer->feed_reading) {
         struct replica_feed_item *item = &peer->feed[0];
@@ -199,6 +197,23 @@ static void send_heartbeat(struct replica *replica, struct replica_peer *peer, c
     (void)replica_send_frame(replica, peer, &frame, NULL, 0);
 }
 
+/* What goes on where the last append ends becomes part of it: one frame, one answer. @return false: there is no room. */
+static bool feed_put(struct replica_peer *peer, const struct replica_feed_item *item)
+{
+    struct replica_feed_item *last = peer->feed_count == 0 ? NULL : &peer->feed[peer->feed_count - 1];
+    if (last != NULL && last->term == item->term && last->version == item->version &&
+        last->next_index + last->left == item->next_index) {
+        last->left += item->left;
+        last->leader_commit = item->leader_commit;
+        return true;
+    }
+    if (peer->feed_count == REPLICA_FEED_MAX) {
+        return false;
+    }
+    peer->feed[peer->feed_count++] = *item;
+    return true;
+}
+
 static void send_append(struct replica *replica, struct replica_peer *peer, const struct raft_append_entries *append)
 {
     struct replica_feed_item item = {
@@ -218,11 +233,13 @@ static void send_append(struct replica *replica, struct replica_peer *peer, cons
     }
     LOCKSTEP_ASSERT(append->prev_log_index + append->n_entries <= log_last_index(replica->log));
     LOCKSTEP_ASSERT(item.next_index >= log_first_index(replica->log)); /* The log keeps what raft may ask for. */
-    if (peer->feed_count == REPLICA_FEED_MAX) {
+    replica_pace_append(replica);
+    if (!feed_put(peer, &item)) {
         return;
     }
-    peer->feed[peer->feed_count++] = item;
-    feed_go_on(replica, peer);
+    if (peer->feed_reading || !replica_pace_holds(replica, peer)) {
+        replica_feed_go_on(replica, peer);
+    }
 }
 
 /* ---- the others ---- */

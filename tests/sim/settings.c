@@ -27,6 +27,7 @@ void settings_draw(struct sim *sim, struct sim_settings *settings)
     core->digest_every_entries = 64;
     settings->heartbeat_ms = some(random, 30, 10, 60);
     settings->election_timeout_ms = some(random, 300, 180, 600);
+    settings->append_pace_ms = some(random, 4, 0, 20);
     settings->entries_in_flight_max = some(random, 64, 1, 4);
     settings->log_held_bytes_max = some(random, 0, 1000, 10000);
 }

@@ -161,7 +161,7 @@ struct sim_connection {
 /* settings.c: how a node is set up. */
 struct sim_settings {
     struct core_options core;
-    unsigned election_timeout_ms, heartbeat_ms, entries_in_flight_max;
+    unsigned election_timeout_ms, heartbeat_ms, entries_in_flight_max, append_pace_ms;
     uint64_t log_held_bytes_max;
 };
 

@@ -36,6 +36,7 @@ const struct sample samples[CONFIG_KEYS_COUNT] = {
     {"log-segment", "1MiB", "1KiB"},
     {"log-cache", "8MiB", "8Mib"},
     {"entries-in-flight", "12", "0"},
+    {"append-pace", "5ms", "21ms"},
     {"peer-queue-max", "3MiB", "1MiB"},
     {"peer-connect-timeout", "800ms", "800 ms"},
     {"peer-tcp-timeout", "2500ms", "99h"},

@@ -83,8 +83,9 @@ bool cluster_start(struct cluster *cluster, unsigned place)
     struct replica_config config = {
         .cluster_id = 7, .node_id = node->id, .election_timeout_ms = 300, .heartbeat_ms = 30,
         .snapshot_after_bytes = options->snapshot_after_bytes, .trailing_bytes = options->trailing_bytes,
-        .entries_in_flight_max = options->entries_in_flight_max, .segment_bytes = options->segment_bytes,
-        .log_cache_bytes = options->log_cache_bytes, .log_held_bytes_max = options->log_held_bytes_max,
+        .entries_in_flight_max = options->entries_in_flight_max, .append_pace_ms = options->append_pace_ms,
+        .segment_bytes = options->segment_bytes, .log_cache_bytes = options->log_cache_bytes,
+        .log_held_bytes_max = options->log_held_bytes_max,
         .random_seed = (uint32_t)simulated_random(&cluster->random, UINT32_MAX),
         .bootstrap = members, .bootstrap_count = options->nodes,
     };
@@ -115,7 +116,8 @@ struct cluster_options cluster_options(unsigned nodes, uint64_t seed)
 {
     return (struct cluster_options){
         .nodes = nodes, .seed = seed, .snapshot_after_bytes = 1024 * 1024 * 1024, .trailing_bytes = 16 * 1024,
-        .segment_bytes = 256 * 1024, .log_cache_bytes = 64 * 1024, .entries_in_flight_max = 64, .image_bytes = 20000,
+        .segment_bytes = 256 * 1024, .log_cache_bytes = 64 * 1024, .entries_in_flight_max = 64, .append_pace_ms = 4,
+        .image_bytes = 20000,
     };
 }
 

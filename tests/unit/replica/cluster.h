@@ -81,7 +81,7 @@ struct cluster_options {
     uint64_t seed;
     uint64_t snapshot_after_bytes, trailing_bytes;
     uint64_t segment_bytes, log_cache_bytes, log_held_bytes_max;
-    unsigned entries_in_flight_max;
+    unsigned entries_in_flight_max, append_pace_ms;
     unsigned image_bytes; /* of a state's image */
 };
 

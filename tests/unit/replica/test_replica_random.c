@@ -28,6 +28,7 @@ static struct cluster_options random_options(uint64_t with_seed)
     options.log_cache_bytes = 1000 + simulated_random(&random, 60000);
     options.image_bytes = (unsigned)simulated_random(&random, 150000);
     options.entries_in_flight_max = 1 + (unsigned)simulated_random(&random, 100);
+    options.append_pace_ms = (unsigned)simulated_random(&random, 21);
     return options;
 }
 

@@ -1,0 +1,258 @@
+/* Appends to a follower that the majority does without come in batches, Q1..Q4 of replica_pace.c; and who that is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cluster.h"
+#include "node/replica/replica_internal.h"
+
+enum { PACE_MS = 4, COMMANDS = 60 };
+
+static uint64_t seed = 1;
+
+/* ---- what was sent ---- */
+
+static unsigned frames_to[CLUSTER_NODES_MAX + 1];    /* with entries, by node id */
+static uint64_t sent_upto[CLUSTER_NODES_MAX + 1];    /* the last entry */
+static uint64_t newest;                              /* the first entry of the last proposal */
+static uint64_t longest_wait[CLUSTER_NODES_MAX + 1]; /* of an entry, in ms */
+static unsigned at_once;                             /* frames with what was proposed in that moment */
+static uint64_t proposed_ms[CLUSTER_INDEX_MAX];
+
+static bool append_of(const struct link_part *parts, unsigned count, struct wire_frame *ret_frame)
+{
+    static uint8_t bytes[LINK_FRAME_BYTES_MAX];
+    size_t size = 0;
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(bytes + size, parts[i].data, parts[i].size);
+        size += parts[i].size;
+    }
+    return wire_decode(bytes, size, ret_frame) == NULL && ret_frame->kind == WIRE_APPEND &&
+           ret_frame->append.count > 0;
+}
+
+static void note_append(struct cluster *cluster, uint64_t from, uint64_t to, const struct link_part *parts,
+                        unsigned count)
+{
+    struct wire_frame frame;
+    if (!append_of(parts, count, &frame)) {
+        return;
+    }
+    uint64_t first = frame.append.prev_index + 1;
+    assert_true(sent_upto[to] == 0 || first <= sent_upto[to] + 1); /* Q1: none is left out */
+    sent_upto[to] = frame.append.prev_index + frame.append.count;
+    frames_to[to]++;
+    uint64_t waited = proposed_ms[first] == 0 ? 0 : cluster->now_ms - proposed_ms[first];
+    at_once += sent_upto[to] == cluster_status(cluster, (unsigned)from - 1).last_index &&
+               proposed_ms[newest] == cluster->now_ms;
+    longest_wait[to] = waited > longest_wait[to] ? waited : longest_wait[to];
+}
+
+static void watch_appends(struct cluster *cluster)
+{
+    at_once = 0;
+    newest = 0;
+    memset(frames_to, 0, sizeof frames_to);
+    memset(sent_upto, 0, sizeof sent_upto);
+    memset(longest_wait, 0, sizeof longest_wait);
+    memset(proposed_ms, 0, sizeof proposed_ms);
+    cluster->on_frame = note_append;
+}
+
+static void propose(struct cluster *cluster)
+{
+    unsigned leader = cluster_sure_leader(cluster);
+    newest = cluster_status(cluster, leader).last_index + 1;
+    proposed_ms[newest] = cluster->now_ms;
+    assert_true(cluster_propose(cluster, leader, 20));
+}
+
+/* A command each millisecond, as a cluster under load. */
+static void propose_for(struct cluster *cluster, unsigned ms)
+{
+    for (unsigned i = 0; i < ms; i++) {
+        propose(cluster);
+        cluster_run(cluster, 1);
+    }
+}
+
+/* ---- the cluster ---- */
+
+static struct cluster *paced_cluster(unsigned nodes, unsigned pace_ms)
+{
+    struct cluster_options options = cluster_options(nodes, seed);
+    options.append_pace_ms = pace_ms;
+    struct cluster *cluster = cluster_started(options);
+    cluster->delay_min = cluster->delay_max = 1;
+    cluster_converge(cluster);
+    cluster_run(cluster, 100);
+    watch_appends(cluster);
+    return cluster;
+}
+
+static struct replica_peer *peer_of_leader(struct cluster *cluster, uint64_t id)
+{
+    return replica_peer_find(cluster->nodes[cluster_sure_leader(cluster)].replica, id);
+}
+
+static bool is_needed(struct cluster *cluster, uint64_t id)
+{
+    return peer_of_leader(cluster, id)->needed;
+}
+
+/* @return the first other node that is needed, or is not; 0: none. */
+static uint64_t follower(struct cluster *cluster, bool needed)
+{
+    for (uint64_t id = 1; id <= cluster->options.nodes; id++) {
+        if (id != cluster_sure_leader(cluster) + 1 && is_needed(cluster, id) == needed) {
+            return id;
+        }
+    }
+    return 0;
+}
+
+static bool all_acknowledged(struct cluster *cluster)
+{
+    return cluster->nodes[cluster_sure_leader(cluster)].pending_count == 0;
+}
+
+/* ---- the tests ---- */
+
+static void without_load_everybody_is_sent_an_entry_at_once(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    for (unsigned i = 0; i < 10; i++) {
+        propose(cluster);
+        cluster_run(cluster, PACE_MS + 1);
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal(frames_to[id], id == cluster_sure_leader(cluster) + 1 ? 0 : 10);
+        assert_int_equal(longest_wait[id], 0); /* Q4 */
+    }
+    cluster_free(cluster);
+}
+
+/* As many as a majority takes have each entry at once, whoever they are at the time; the others soon after. */
+static void check_load(unsigned nodes)
+{
+    struct cluster *cluster = paced_cluster(nodes, PACE_MS);
+    propose_for(cluster, COMMANDS);
+    cluster_run(cluster, 50);
+    unsigned frames = 0;
+    for (uint64_t id = 1; id <= nodes; id++) {
+        if (id == cluster_sure_leader(cluster) + 1) {
+            continue;
+        }
+        assert_int_equal(sent_upto[id], cluster_status(cluster, cluster_sure_leader(cluster)).last_index);
+        assert_true(longest_wait[id] <= PACE_MS); /* Q2 */
+        frames += frames_to[id];
+    }
+    assert_true(all_acknowledged(cluster));
+    unsigned needed = nodes / 2, spare = nodes - 1 - needed, turns = COMMANDS / PACE_MS + 1;
+    assert_true(at_once >= COMMANDS * needed);
+    assert_true(frames <=
+                COMMANDS * needed + 2 * spare * turns); /* of two frames when a race changes who is needed */
+    cluster_free(cluster);
+}
+
+static void under_load_who_is_spare_is_sent_batches(void **state)
+{
+    (void)state;
+    check_load(3);
+    check_load(5);
+}
+
+static void without_a_pace_nobody_waits(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, 0);
+    propose_for(cluster, COMMANDS);
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal(frames_to[id], id == cluster_sure_leader(cluster) + 1 ? 0 : COMMANDS);
+    }
+    cluster_free(cluster);
+}
+
+/* It is there, and says nothing: what waits for it goes to the other when its turn comes, who is the needed one from then on. */
+static void one_that_stops_answering_is_no_longer_needed(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    propose_for(cluster, COMMANDS);
+    uint64_t slow = follower(cluster, true), other = follower(cluster, false);
+    cluster->nodes[slow - 1].stalled_until_ms = cluster->now_ms + 200;
+    propose_for(cluster, 3 * PACE_MS);
+    assert_true(is_needed(cluster, other));
+    assert_false(is_needed(cluster, slow));
+    frames_to[other] = 0;
+    longest_wait[other] = 0;
+    propose_for(cluster, 40);
+    assert_int_equal(frames_to[other], 40);
+    assert_int_equal(longest_wait[other], 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* Q3 */
+static void nobody_is_spare_while_a_needed_one_is_not_connected(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    propose_for(cluster, COMMANDS);
+    cluster_run(cluster, 50); /* no race is left that the other one could win */
+    uint64_t gone = follower(cluster, true), other = follower(cluster, false);
+    cluster_crash(cluster, (unsigned)gone - 1);
+    cluster_run(cluster, 200);
+    assert_false(peer_of_leader(cluster, gone)->connected);
+    longest_wait[other] = 0;
+    propose_for(cluster, 40);
+    assert_int_equal(longest_wait[other], 0);
+    cluster_start_all(cluster);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* Raft's own window, and ours, are full of what waits: it leaves then, and all arrives. */
+static void a_burst_does_not_wait_for_its_turn(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, 20);
+    propose_for(cluster, COMMANDS);
+    cluster_run(cluster, 50);
+    propose(cluster); /* takes the turn */
+    assert_true(cluster_run_until(cluster, all_acknowledged, 15));
+    uint64_t spare = follower(cluster, false), before = sent_upto[spare];
+    unsigned leader = cluster_sure_leader(cluster), held = 0;
+    for (;;) {
+        propose(cluster);
+        uint64_t last = cluster_status(cluster, leader).last_index;
+        if (last - before >= REPLICA_PACE_ENTRIES_MAX) {
+            assert_int_equal(sent_upto[spare], last);
+            break;
+        }
+        assert_int_equal(sent_upto[spare], before);
+        held++;
+    }
+    assert_true(held > 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+int main(void)
+{
+    seed = cluster_seed();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_load_everybody_is_sent_an_entry_at_once),
+        cmocka_unit_test(under_load_who_is_spare_is_sent_batches),
+        cmocka_unit_test(without_a_pace_nobody_waits),
+        cmocka_unit_test(one_that_stops_answering_is_no_longer_needed),
+        cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
+        cmocka_unit_test(a_burst_does_not_wait_for_its_turn),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
