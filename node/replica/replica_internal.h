@@ -180,6 +180,7 @@ struct replica_incoming {
 struct replica_haste {
     uint64_t leader_id; /* who led; 0: no haste */
     bool stood;         /* stood for election on that account: whoever leads from here on was heard afterwards */
+    bool again;         /* for the second time: see replica_haste_asked() */
     uint64_t stand_ms;
     uint64_t until_ms;
 };
@@ -361,6 +362,8 @@ uint64_t replica_timeout_at(const struct replica *replica);
 void replica_timeout_tick(struct replica *replica);
 /* A frame has come from this peer: its process is there. */
 void replica_haste_heard(struct replica *replica, uint64_t peer_id);
+/* After a request for our vote. */
+void replica_haste_asked(struct replica *replica, const struct raft_request_vote *vote);
 
 /* ---- replica_watch.c ---- */
 void replica_watch(struct replica *replica);

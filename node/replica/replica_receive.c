@@ -157,6 +157,7 @@ static bool receive_vote(struct replica *replica, struct replica_peer *peer, con
     }
     struct raft_message message = {.type = RAFT_REQUEST_VOTE, .request_vote = *vote};
     deliver_plain(replica, peer, &message);
+    replica_haste_asked(replica, vote);
     return true;
 }
 

@@ -85,6 +85,20 @@ void replica_haste_heard(struct replica *replica, uint64_t peer_id)
     }
 }
 
+/* Whoever asks has seen that the leader is gone, too. If its log is too short for our vote, it can not be elected, and with its
+ * vote we can. If we have stood in vain, because it had not seen it yet, then we stand once more: not with the retry of both.
+ * Among five, others may have as much as we and be asked in the same moment, and would split the votes. */
+void replica_haste_asked(struct replica *replica, const struct raft_request_vote *vote)
+{
+    uint64_t last = log_last_index(replica->log), last_term = log_term(replica->log, last);
+    bool is_behind = vote->last_log_term < last_term || (vote->last_log_term == last_term && vote->last_log_index < last);
+    if (is_behind && replica->voters_count <= 3 && replica->haste.stood && !replica->haste.again) {
+        replica->haste.again = true;
+        replica->haste.stood = false;
+        replica->haste.stand_ms = replica->now_ms;
+    }
+}
+
 /* When to stand in haste; never, if not for that. Raft's timer as drawn in stand() must have run out. */
 static uint64_t stand_at(const struct replica *replica)
 {
