@@ -137,6 +137,7 @@ static void carry_out_state(struct replica *replica)
         }
         return;
     }
+    replica->handing_id = 0;
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
         replica_feed_drop(&replica->peers[i]);
         replica_stream_end(&replica->peers[i], "this node no longer leads");
@@ -428,6 +429,8 @@ bool replica_transfer(struct replica *replica, struct local_time now, uint64_t n
     if (rv == RAFT_NOMEM) {
         replica_fatal(replica, "out of memory");
     }
+    /* Nothing is proposed before it has everything. */
+    replica_feed_go_on(replica, replica_peer_find(replica, node_id));
     replica_pump(replica);
     return rv == 0;
 }

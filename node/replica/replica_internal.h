@@ -237,6 +237,8 @@ struct replica {
     uint64_t watch_durable;    /* durable index of the last look */
     uint64_t watch_durable_ms; /* for how long it has stood still with a write due */
     struct replica_pace pace;
+    uint64_t handing_id; /* who is to be told to stand, see replica_hand_over(); 0: nobody */
+    struct raft_timeout_now handing;
     struct replica_reads reads;
     struct replica_take take;
     struct replica_incoming incoming;
@@ -296,6 +298,8 @@ bool replica_send_frame(struct replica *replica, const struct replica_peer *peer
 void replica_feed_drop(struct replica_peer *peer);
 /* Send what the feed holds, as far as it is in memory; the rest when it was read. */
 void replica_feed_go_on(struct replica *replica, struct replica_peer *peer);
+/* After an answer to an append. */
+void replica_hand_over(struct replica *replica);
 
 /* ---- replica_pace.c ---- */
 /* Before an append is put into a feed. */

@@ -146,6 +146,7 @@ static bool receive_append_result(struct replica *replica, struct replica_peer *
     deliver_plain(replica, peer, &message);
     if (replica_leads(replica)) {
         replica_race_note(replica, peer);
+        replica_hand_over(replica);
     }
     return true;
 }

@@ -269,6 +269,23 @@ static void send_append_result(struct replica *replica, const struct replica_pee
     (void)replica_send_frame(replica, peer, &frame, NULL, 0);
 }
 
+/* Raft tells who is to take over to stand as soon as it acknowledges anything. But one that lacks an entry then, or has not
+ * written one yet, does not stand, and is not told again: nothing would be proposed for an election timeout. So it is told
+ * when it has acknowledged the last entry; none is added while leadership is handed over. */
+void replica_hand_over(struct replica *replica)
+{
+    const struct replica_peer *peer = replica_peer_find(replica, replica->handing_id);
+    struct wire_frame frame = {.kind = WIRE_TIMEOUT_NOW, .timeout_now = replica->handing};
+    raft_index match = 0;
+    if (peer == NULL || raft_transferee(&replica->raft) != peer->node_id ||
+        raft_match_index(&replica->raft, peer->node_id, &match) != 0 ||
+        match < raft_last_index(&replica->raft)) {
+        return;
+    }
+    replica->handing_id = 0;
+    (void)replica_send_frame(replica, peer, &frame, NULL, 0);
+}
+
 void replica_send_message(struct replica *replica, const struct raft_message *message)
 {
     struct replica_peer *peer = replica_peer_find(replica, message->server_id);
@@ -296,8 +313,10 @@ void replica_send_message(struct replica *replica, const struct raft_message *me
         frame = (struct wire_frame){.kind = WIRE_VOTE_RESULT, .vote_result = message->request_vote_result};
         break;
     case RAFT_TIMEOUT_NOW:
-        frame = (struct wire_frame){.kind = WIRE_TIMEOUT_NOW, .timeout_now = message->timeout_now};
-        break;
+        replica->handing_id = peer->node_id;
+        replica->handing = message->timeout_now;
+        replica_hand_over(replica);
+        return;
     default:
         replica_fatal(replica, "raft sends a message of a type that this program does not know");
     }

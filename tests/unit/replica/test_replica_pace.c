@@ -243,6 +243,26 @@ static void a_burst_does_not_wait_for_its_turn(void **state)
     cluster_free(cluster);
 }
 
+static void who_takes_over_is_sent_at_once_what_waits(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, 20);
+    propose_for(cluster, COMMANDS);
+    unsigned leader = cluster_sure_leader(cluster);
+    uint64_t spare = follower(cluster, false), last = 0;
+    do {
+        cluster_run(cluster, 1);
+        propose(cluster);
+        last = cluster_status(cluster, leader).last_index;
+    } while (sent_upto[spare] == last);
+    assert_true(
+        replica_transfer(cluster->nodes[leader].replica, (struct local_time){cluster->now_ms}, spare));
+    assert_int_equal(sent_upto[spare], last);
+    cluster_run(cluster, 30);
+    assert_int_equal(cluster_sure_leader(cluster), spare - 1);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     seed = cluster_seed();
@@ -253,6 +273,7 @@ int main(void)
         cmocka_unit_test(one_that_stops_answering_is_no_longer_needed),
         cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
         cmocka_unit_test(a_burst_does_not_wait_for_its_turn),
+        cmocka_unit_test(who_takes_over_is_sent_at_once_what_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,6 +339,25 @@ static void leadership_is_handed_to_a_voter_that_is_there(void **state)
     cluster_free(cluster);
 }
 
+/* Who takes over lacks entries in that moment, or writes them still: it is told to stand when it does so no longer, not before,
+ * since it would not. */
+static void leadership_is_handed_over_in_the_middle_of_work(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 60; i++) {
+        struct cluster *cluster = cluster_started(cluster_options(3, seed + i));
+        cluster_converge(cluster);
+        cluster->load_ms = 1;
+        cluster_run(cluster, 100 + i);
+        unsigned old = cluster_sure_leader(cluster), to = (old + 1 + i % 2) % 3;
+        struct local_time now = {cluster->now_ms};
+        assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
+        cluster_run(cluster, 60);
+        assert_int_equal(cluster_sure_leader(cluster), to);
+        cluster_free(cluster);
+    }
+}
+
 /* Raft would take either, and nothing would be proposed for an election timeout. */
 static void leadership_is_not_handed_to_a_named_voter_that_is_gone_or_far_behind(void **state)
 {
@@ -447,6 +466,7 @@ int main(void)
         cmocka_unit_test(nobody_leads_before_its_first_entry_is_durable),
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
         cmocka_unit_test(leadership_is_handed_to_a_voter_that_is_there),
+        cmocka_unit_test(leadership_is_handed_over_in_the_middle_of_work),
         cmocka_unit_test(leadership_is_not_handed_to_a_named_voter_that_is_gone_or_far_behind),
         cmocka_unit_test(a_leader_whose_disk_is_behind_proposes_no_more_and_hands_over),
         cmocka_unit_test(a_leader_that_has_its_log_to_apply_is_not_behind),
