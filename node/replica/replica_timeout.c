@@ -99,11 +99,18 @@ void replica_haste_asked(struct replica *replica, const struct raft_request_vote
     }
 }
 
+/* The pre-vote is won: to stand once more is to void the votes that are under way. */
+static bool is_voted_on(const struct raft *raft)
+{
+    return raft->state == RAFT_CANDIDATE && !raft->candidate_state.in_pre_vote;
+}
+
 /* When to stand in haste; never, if not for that. Raft's timer as drawn in stand() must have run out. */
 static uint64_t stand_at(const struct replica *replica)
 {
     const struct raft *raft = &replica->raft;
     bool may = replica->haste.leader_id != 0 && !replica->haste.stood && !haste_ends(replica) &&
+               !is_voted_on(raft) &&
                raft->last_stored == log_last_index(replica->log) && !replica_installing(replica); /* H4 */
     if (!may) {
         return UINT64_MAX;

@@ -97,6 +97,40 @@ static void who_can_not_be_elected_hastens_the_other(void **state)
     assert_true(soon >= 95); /* of 100; with a second attempt it is two of three */
 }
 
+static unsigned candidate; /* a place */
+
+static bool candidate_has_won_the_pre_vote(struct cluster *cluster)
+{
+    const struct raft *raft = &cluster->nodes[candidate].replica->raft;
+    return raft->state == RAFT_CANDIDATE && !raft->candidate_state.in_pre_vote;
+}
+
+/* Votes of an election come back to the same election, however far away the voters are. */
+static void who_is_voted_on_does_not_stand_again(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster);
+    uint64_t term = term_of(cluster, leader);
+    cluster->delay_min = cluster->delay_max = 10;
+    cluster->nodes[leader].stalled_until_ms = cluster->now_ms + 2000;
+    candidate = (leader + 1) % 3;
+    struct replica *replica = cluster->nodes[candidate].replica;
+    replica_link_gone(replica, (struct local_time){cluster->now_ms}, leader + 1);
+    replica_link_gone(cluster->nodes[3 - leader - candidate].replica, (struct local_time){cluster->now_ms},
+                      leader + 1);
+    replica->haste.stand_ms = cluster->now_ms + 35; /* after the other, who would vote for it then */
+    assert_true(cluster_run_until(cluster, candidate_has_won_the_pre_vote, 200));
+    replica_haste_asked(replica, &(struct raft_request_vote){.last_log_index = 1, .last_log_term = 1});
+    cluster_run(cluster, 25);
+    assert_int_equal(cluster->nodes[candidate].role, REPLICA_LEADER);
+    assert_int_equal(term_of(cluster, candidate), term + 1);
+    cluster->delay_min = 0;
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 static void a_machine_that_dies_is_missed_by_its_silence(void **state)
 {
     (void)state;
@@ -252,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_leader_whose_process_ends_is_followed_before_a_timeout),
         cmocka_unit_test(under_load_too),
         cmocka_unit_test(who_can_not_be_elected_hastens_the_other),
+        cmocka_unit_test(who_is_voted_on_does_not_stand_again),
         cmocka_unit_test(a_machine_that_dies_is_missed_by_its_silence),
         cmocka_unit_test(nobody_stands_before_its_log_is_durable),
         cmocka_unit_test(a_wrong_hint_deposes_nobody),
