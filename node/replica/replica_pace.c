@@ -16,7 +16,8 @@
  *  Q2  Nothing waits here for longer than append_pace_ms.
  *  Q3  Unless as many needed voters as a majority takes are connected, nobody is spare.
  *  Q4  Without load nothing waits: an append that comes later than append_pace_ms after the last turn begins one, and goes to
- *      everybody. */
+ *      everybody.
+ *  Q5  Nor does what fills raft's window of a follower, however narrow that is. */
 #include "node/replica/replica_internal.h"
 
 static unsigned needed_count(const struct replica *replica)
@@ -76,6 +77,16 @@ static void race_begin(struct replica *replica, uint64_t index)
 
 /* ---- turns ---- */
 
+/* Raft gives it nothing more before it answers. To wait would not gather anything, and one window for each turn may be less than
+ * what is proposed: it would fall back until it needs a snapshot. */
+static bool window_is_full(const struct replica *replica, const struct replica_peer *peer)
+{
+    const struct replica_feed_item *last = &peer->feed[peer->feed_count - 1];
+    raft_index match = 0;
+    (void)raft_match_index(&replica->raft, peer->node_id, &match);
+    return last->next_index + last->left > match + replica->config.entries_in_flight_max;
+}
+
 static uint64_t next_turn_ms(const struct replica *replica)
 {
     return replica->pace.turn_ms + replica->config.append_pace_ms;
@@ -107,7 +118,7 @@ bool replica_pace_holds(const struct replica *replica, const struct replica_peer
     const struct replica_feed_item *last = &peer->feed[peer->feed_count - 1];
     uint64_t waiting = last->next_index + last->left - peer->feed[0].next_index;
     return replica->now_ms != replica->pace.all_ms && waiting < REPLICA_PACE_ENTRIES_MAX &&
-           is_spare(replica, peer);
+           is_spare(replica, peer) && !window_is_full(replica, peer);
 }
 
 void replica_pace_tick(struct replica *replica)

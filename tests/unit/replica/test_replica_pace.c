@@ -1,4 +1,4 @@
-/* Appends to a follower that the majority does without come in batches, Q1..Q4 of replica_pace.c; and who that is. */
+/* Appends to a follower that the majority does without come in batches, Q1..Q5 of replica_pace.c; and who that is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -243,6 +243,29 @@ static void a_burst_does_not_wait_for_its_turn(void **state)
     cluster_free(cluster);
 }
 
+/* Q5 */
+static void a_narrow_window_does_not_let_the_spare_one_fall_back(void **state)
+{
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.append_pace_ms = 20;
+    options.entries_in_flight_max = 8;
+    struct cluster *cluster = cluster_started(options);
+    cluster_converge(cluster);
+    cluster->delay_max = 1;
+    cluster_run(cluster, 100);
+    watch_appends(cluster);
+    for (unsigned i = 0; i < 200; i++) {
+        propose(cluster);
+        assert_true(cluster_run_until(cluster, all_acknowledged, 1000));
+        cluster_run(cluster, 1);
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_true(longest_wait[id] <= options.append_pace_ms);
+    }
+    cluster_free(cluster);
+}
+
 static void who_takes_over_is_sent_at_once_what_waits(void **state)
 {
     (void)state;
@@ -273,6 +296,7 @@ int main(void)
         cmocka_unit_test(one_that_stops_answering_is_no_longer_needed),
         cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
         cmocka_unit_test(a_burst_does_not_wait_for_its_turn),
+        cmocka_unit_test(a_narrow_window_does_not_let_the_spare_one_fall_back),
         cmocka_unit_test(who_takes_over_is_sent_at_once_what_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
