@@ -123,6 +123,8 @@ struct replica_pace {
     uint64_t all_ms;     /* what comes in this moment goes to everybody, too */
     uint64_t race_index; /* which followers acknowledge this entry first? 0: no race */
     unsigned arrived;
+    uint64_t won_index; /* of the last race that was over */
+    bool own_is_late;   /* our own disk had not written that by the last turn: the majority does without it */
 };
 
 struct replica_reads {

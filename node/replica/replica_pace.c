@@ -5,7 +5,8 @@
  * `needed`: they are sent everything at once. The others are spare: what comes for them waits in their feed for the next turn,
  * which is append_pace_ms after the one before, and leaves as one frame. (Known as thrifty: Moraru, Andersen, Kaminsky, "There
  * Is More Consensus in Egalitarian Parliaments", SOSP 2013. What goes to a spare one because nobody has acknowledged it yet is
- * a hedged request: Dean, Barroso, "The Tail at Scale", CACM 2013.)
+ * a hedged request: Dean, Barroso, "The Tail at Scale", CACM 2013.) Our own disk is one of the majority, unless at a turn it
+ * lacks the entry that the last race was about: then it takes one follower more.
  *
  * Whoever is fastest is to be needed. So a turn is a race: the first ones to acknowledge the newest entry of that moment are
  * needed until the next race. One that stops answering loses it. Under load, those that are needed have a start, having been
@@ -22,7 +23,7 @@
 
 static unsigned needed_count(const struct replica *replica)
 {
-    return replica->voters_count / 2 + (replica->voter ? 0 : 1);
+    return replica->voters_count / 2 + (replica->voter && !replica->pace.own_is_late ? 0 : 1);
 }
 
 static bool can_be_needed(const struct replica_peer *peer)
@@ -45,17 +46,19 @@ void replica_race_note(struct replica *replica, struct replica_peer *peer)
 {
     struct replica_pace *pace = &replica->pace;
     raft_index match = 0;
-    if (pace->race_index == 0 || peer->raced || !can_be_needed(peer) ||
+    if (pace->race_index == 0 || !can_be_needed(peer) ||
         raft_match_index(&replica->raft, peer->node_id, &match) != 0 || match < pace->race_index) {
         return;
     }
+    pace->arrived += !peer->raced;
     peer->raced = true;
-    if (++pace->arrived < needed_count(replica)) {
+    if (pace->arrived < needed_count(replica)) { /* which may have changed since the last one arrived */
         return;
     }
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
         replica->peers[i].needed = replica->peers[i].raced;
     }
+    pace->won_index = pace->race_index;
     pace->race_index = 0;
 }
 
@@ -100,6 +103,7 @@ static bool is_held(const struct replica_peer *peer)
 static void turn_begin(struct replica *replica)
 {
     replica->pace.turn_ms = replica->now_ms;
+    replica->pace.own_is_late = log_durable_index(replica->log) < replica->pace.won_index;
     race_begin(replica, raft_last_index(&replica->raft));
 }
 

@@ -198,6 +198,46 @@ static void one_that_stops_answering_is_no_longer_needed(void **state)
     cluster_free(cluster);
 }
 
+/* Both followers make the majority then. */
+static void a_leader_with_a_slow_disk_has_nobody_to_spare(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, 20);
+    unsigned leader = cluster_sure_leader(cluster);
+    simulated_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 60, 60);
+    propose_for(cluster, COMMANDS);
+    memset(longest_wait, 0, sizeof longest_wait);
+    propose_for(cluster, COMMANDS);
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_int_equal(longest_wait[id], 0);
+    }
+    simulated_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 0, 0);
+    cluster_run(cluster, 200);
+    propose_for(cluster, COMMANDS);
+    assert_int_not_equal(follower(cluster, false), 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* The race that both were to arrive in is over with the one that has, when it takes no more. */
+static void a_leader_whose_disk_recovers_waits_for_one_only(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    unsigned leader = cluster_sure_leader(cluster);
+    simulated_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 60, 60);
+    propose_for(cluster, COMMANDS);
+    uint64_t slow = (leader + 1) % 3 + 1;
+    cluster->nodes[slow - 1].stalled_until_ms = cluster->now_ms + 250;
+    propose_for(cluster, 2 * PACE_MS);
+    assert_true(is_needed(cluster, slow));
+    simulated_disk_latency(cluster->nodes[leader].disk, cluster->now_ms, 0, 0);
+    propose_for(cluster, 150);
+    assert_false(is_needed(cluster, slow));
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 /* Q3 */
 static void nobody_is_spare_while_a_needed_one_is_not_connected(void **state)
 {
@@ -294,6 +334,8 @@ int main(void)
         cmocka_unit_test(under_load_who_is_spare_is_sent_batches),
         cmocka_unit_test(without_a_pace_nobody_waits),
         cmocka_unit_test(one_that_stops_answering_is_no_longer_needed),
+        cmocka_unit_test(a_leader_with_a_slow_disk_has_nobody_to_spare),
+        cmocka_unit_test(a_leader_whose_disk_recovers_waits_for_one_only),
         cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
         cmocka_unit_test(a_burst_does_not_wait_for_its_turn),
         cmocka_unit_test(a_narrow_window_does_not_let_the_spare_one_fall_back),
