@@ -57,6 +57,7 @@ struct fsm *fsm_create(void)
     fsm_pool_init(&fsm->grants_pool, sizeof(struct grant));
     fsm_pool_init(&fsm->waiters_pool, sizeof(struct waiter));
     fsm_pool_init(&fsm->sessions_pool, sizeof(struct session));
+    fsm_crowd_init(&fsm->crowd);
     proto_buffer_init(&fsm->image, SIZE_MAX);
     return fsm;
 }
@@ -107,6 +108,7 @@ static void free_rest(struct fsm *fsm)
     fsm_pool_done(&fsm->grants_pool);
     fsm_pool_done(&fsm->waiters_pool);
     fsm_pool_done(&fsm->sessions_pool);
+    fsm_pool_done(&fsm->crowd.seats);
     fsm_timers_done(fsm);
     fsm_release(fsm, fsm->dirty, fsm->dirty_capacity * sizeof(struct object *));
     fsm_release(fsm, fsm->commands, fsm->commands_capacity * sizeof *fsm->commands);
@@ -120,6 +122,10 @@ bool fsm_free_step(struct fsm *fsm, uint64_t work)
 {
     LOCKSTEP_ASSERT(fsm->snapshot == NULL);
     for (uint64_t done = 0; done < work;) {
+        if (fsm_crowd_discard(&fsm->crowd)) {
+            done++;
+            continue;
+        }
         struct tree_node *lock = fsm_tree_take_apart(&fsm->locks);
         struct tree_node *session = lock == NULL ? fsm_tree_take_apart(&fsm->sessions) : NULL;
         if (lock != NULL) {
@@ -156,7 +162,7 @@ struct cluster_time fsm_next_due(struct fsm *fsm)
 
 void fsm_counts(const struct fsm *fsm, struct fsm_counts *ret_counts)
 {
-    uint64_t bytes = fsm->bytes + fsm->image.capacity + sizeof *fsm;
+    uint64_t bytes = fsm->bytes + fsm->image.capacity + fsm->crowd.seats.bytes + sizeof *fsm;
     bytes +=
         fsm->rests_pool.bytes + fsm->grants_pool.bytes + fsm->waiters_pool.bytes + fsm->sessions_pool.bytes;
     for (size_t i = 0; i < FSM_LOCK_POOLS; i++) {

@@ -16,6 +16,7 @@
 struct census {
     uint64_t work; /* parts looked at, for the portions */
     uint64_t grants;
+    uint64_t seats;
     uint64_t waiters;
     uint64_t timers;
     uint64_t ended;
@@ -130,6 +131,9 @@ static const char *check_grant(const struct fsm *fsm, const struct lock *lock, c
     if (grant->token < lock->fence || grant->token >= next_token(fsm)) {
         return "L5: a token is not of its period, or was never given";
     }
+    if (lock->holders_count > FSM_CROWD && !grant->seated && fsm_grant_alive(fsm, grant)) {
+        return "B1: a live grant of a crowded lock has no seat";
+    }
     if (grant->holds == 0 || grant->holds > FSM_HOLDS_MAX) {
         return "L3: a grant is held too often or not at all";
     }
@@ -160,6 +164,7 @@ static const char *check_grants(const struct fsm *fsm, const struct lock *lock, 
         token = grant->token;
         permits += grant->permits;
         census->timers += grant->own_deadline_ms != FSM_NEVER;
+        census->seats += grant->seated;
     }
     census->work += lock->holders_count;
     census->grants += lock->holders_count;
@@ -449,6 +454,9 @@ static const char *check_counts(struct fsm_check *check)
     if (census->grants != fsm->grants_count || census->waiters != fsm->waiters_count) {
         return "O1, O2: the number of grants or waiters is wrong";
     }
+    if (census->seats != fsm->crowd.by_token.count) {
+        return "B1: there are seats without a grant, or grants without their seat";
+    }
     if (census->indexed != fsm->digests.count || census->timers != fsm->timers.count) {
         return "S3, H3: an index or the heap has something that is not there";
     }
@@ -517,6 +525,7 @@ const char *fsm_invariant_broken(struct fsm *fsm)
     fsm_tree_check(&fsm->sessions);
     fsm_tree_check(&fsm->digests);
     fsm_tree_check(&fsm->locks);
+    fsm_crowd_check(&fsm->crowd);
     struct fsm_check check = {.fsm = fsm}; /* on the stack: this runs after entries, which allocate nothing */
     bool more = fsm_check_step(&check, &work, &broken);
     LOCKSTEP_ASSERT(!more);

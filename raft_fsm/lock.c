@@ -69,7 +69,7 @@ struct grant *fsm_grant_create(struct fsm *fsm, struct lock *lock, struct sessio
         }
     }
     fsm_grant_link(fsm, lock, grant);
-    fsm_grant_link_session(grant, session);
+    fsm_grant_link_session(fsm, grant, session);
     fsm_timer_set(fsm, &grant->timer, FSM_TIMER_GRANT);
     return grant;
 }
@@ -120,17 +120,35 @@ struct search {
     const struct grant_wish *wish;
 };
 
-static bool fits(const struct fsm *fsm, const struct search *search, const struct grant *grant)
+static bool fits(struct fsm *fsm, const struct search *search, const struct grant *grant)
 {
+    fsm->searched++;
     return grant->lock == search->lock && grant->session == search->session &&
            (search->token == 0 || grant->token == search->token) && fsm_grant_alive(fsm, grant) &&
            (search->wish == NULL || joinable(grant, search->wish));
 }
 
+/* Of a lock with many holders and a session with many grants. Such a lock is shared or has permits: if the first live
+ * grant of the session with the permits that are asked for does not fit, no other does. */
+static const struct grant *find_in_crowd(struct fsm *fsm, const struct search *search)
+{
+    const struct grant *grant = NULL;
+    if (search->token != 0) {
+        grant = fsm_crowd_find(fsm, search->token);
+    } else {
+        const uint16_t *permits = search->wish == NULL ? NULL : &search->wish->permits;
+        grant = fsm_crowd_first(fsm, search->lock, search->session, permits);
+    }
+    return grant != NULL && fits(fsm, search, grant) ? grant : NULL;
+}
+
 /* The first that fits is the same in both lists: both are in order of token (O1). So the shorter one is searched: a
  * lock may have many holders, or a session many locks, and hardly ever both. */
-static const struct grant *find(const struct fsm *fsm, const struct search *search)
+static const struct grant *find(struct fsm *fsm, const struct search *search)
 {
+    if (search->lock->holders_count > FSM_CROWD && search->session->grants_count > FSM_CROWD) {
+        return find_in_crowd(fsm, search);
+    }
     if (search->lock->holders_count <= search->session->grants_count) {
         const struct grant *grant = search->lock->grants;
         for (uint32_t i = 0; i < search->lock->holders_count; i++, grant = grant->lock_next) {

@@ -274,7 +274,7 @@ void fsm_grant_link(struct fsm *fsm, struct lock *lock, struct grant *grant)
     fsm->grants_count++;
 }
 
-void fsm_grant_link_session(struct grant *grant, struct session *session)
+void fsm_grant_link_session(struct fsm *fsm, struct grant *grant, struct session *session)
 {
     grant->session = session;
     grant->session_next = NULL;
@@ -286,6 +286,7 @@ void fsm_grant_link_session(struct grant *grant, struct session *session)
     }
     session->grants_last = grant;
     session->grants_count++;
+    fsm_crowd_join(fsm, grant);
 }
 
 static void grant_unlink_session(struct grant *grant)
@@ -307,6 +308,7 @@ static void grant_unlink_session(struct grant *grant)
 void fsm_grant_free(struct fsm *fsm, struct grant *grant)
 {
     struct lock *lock = grant->lock;
+    fsm_crowd_leave(fsm, grant);
     lock->permits_used = (uint16_t)(lock->permits_used - grant->permits);
     lock->holders_count--;
     if (lock->holders_count == 0) {

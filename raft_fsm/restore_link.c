@@ -168,7 +168,7 @@ static const char *link_grant(struct fsm *fsm, const struct link *link)
     if (session == NULL) {
         return "snapshot: a grant belongs to no session";
     }
-    fsm_grant_link_session(link->object, session);
+    fsm_grant_link_session(fsm, link->object, session);
     return NULL;
 }
 

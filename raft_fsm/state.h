@@ -2,8 +2,8 @@
  *
  * How to find the way: apply.c takes an entry apart; session.c, lock.c, waiter.c and admin.c are the commands;
  * expiry.c and ending.c do what is due; history.c remembers replies; answer.c and effects.c say what happened;
- * change.c is the only way to a mutable session or lock; image.c, digest.c, snapshot.c and restore.c turn the state
- * into bytes and back; invariants.c checks all of it.
+ * crowd.c finds a grant among many; change.c is the only way to a mutable session or lock; image.c, digest.c, snapshot.c
+ * and restore.c turn the state into bytes and back; invariants.c checks all of it.
  *
  * Lookups hand out pointers to const. Whoever wants to change an object asks change.c for it: there the object is
  * marked for the digest, and written to a running snapshot as it was. Links between objects (lists, heap, trees) are
@@ -13,6 +13,7 @@
 
 #include "protocol/assert.h"
 #include "protocol/limits.h"
+#include "raft_fsm/crowd.h"
 #include "raft_fsm/fsm.h"
 #include "raft_fsm/pool.h"
 #include "raft_fsm/timer.h"
@@ -180,6 +181,7 @@ struct grant {
     uint64_t own_deadline_ms; /* FSM_NEVER: only the session's */
     uint32_t holds;
     uint16_t permits;   /* PERMITS only */
+    bool seated;        /* crowd.c */
     struct timer timer; /* if it has an own deadline */
 };
 
@@ -218,6 +220,7 @@ struct fsm {
     struct tree locks;    /* struct lock by key */
     struct tree sessions; /* struct session by id, ended ones included */
     struct tree digests;  /* struct session by digest of the secret, not ended */
+    struct crowd crowd;   /* grants of locks with many holders */
     struct timers timers;
     struct session *ending_first; /* in order of ended_number */
     struct session *ending_last;
@@ -232,7 +235,8 @@ struct fsm {
     struct pool grants_pool;
     struct pool waiters_pool;
     struct pool sessions_pool;
-    uint64_t bytes; /* allocated by fsm_allocate() */
+    uint64_t bytes;    /* allocated by fsm_allocate() */
+    uint64_t searched; /* grants looked at to find one, ever: tests bound what a search costs */
 
     /* Of the entry that is being applied. */
     struct fsm_effects *effects; /* NULL: nobody asks */
@@ -324,7 +328,7 @@ void fsm_lock_discard(struct fsm *fsm, struct lock *lock);
 /* Give the rest back if nothing in it is in use. */
 void fsm_lock_trim(struct fsm *fsm, struct lock *lock);
 void fsm_grant_link(struct fsm *fsm, struct lock *lock, struct grant *grant);
-void fsm_grant_link_session(struct grant *grant, struct session *session);
+void fsm_grant_link_session(struct fsm *fsm, struct grant *grant, struct session *session);
 void fsm_grant_free(struct fsm *fsm, struct grant *grant);
 void fsm_waiter_link(struct fsm *fsm, struct lock *lock, struct waiter *waiter);
 void fsm_waiter_free(struct fsm *fsm, struct waiter *waiter);
