@@ -53,7 +53,7 @@ struct cluster_time fsm_next_due(struct fsm *fsm);
 
 struct fsm_counts {
     uint64_t sessions; /* alive */
-    uint64_t ending;   /* ended, with grants that wait for their portion */
+    uint64_t ending;   /* ended, waiting to be freed in their portion */
     uint64_t locks;
     uint64_t grants;
     uint64_t waiters;

@@ -393,7 +393,7 @@ struct grant_wish fsm_waiter_wish(const struct waiter *waiter);
 
 void fsm_session_end(struct fsm *fsm, struct session *session, enum proto_end_reason reason,
                      struct proto_bytes detail);
-/* Free waits and grants of ended sessions, as many as this entry still may. */
+/* Free ended sessions with their waits and grants, as many as this entry still may. */
 void fsm_ending_run(struct fsm *fsm);
 /* Free a grant whose session has ended, with the lock-delay if that is due; hands the lock on. */
 void fsm_grant_end_with_session(struct fsm *fsm, struct grant *grant);

@@ -168,6 +168,31 @@ static void a_closed_session_with_many_locks_is_freed_in_portions(void **state)
     assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
 }
 
+/* E2: those that end while a large one is freed have nothing to be freed, and wait behind it. */
+static void sessions_that_ended_behind_a_large_one_go_in_portions_too(void **state)
+{
+    struct fixture *f = *state;
+    enum { PORTIONS = 25, SESSIONS = 20 * FSM_EXPIRIES_PER_ENTRY };
+    f->unchecked = true;
+    struct client a = open_client(f, 'a', 500, 0);
+    open_many(f, SESSIONS, 500);
+    hold_many(f, &a, PORTIONS * FSM_RELEASES_PER_ENTRY);
+    uint64_t ending_max = 0;
+    while (counts(f).sessions + counts(f).ending > 0) {
+        struct fsm_counts before = counts(f);
+        at(f, 500);
+        struct fsm_counts after = counts(f);
+        uint64_t freed = before.grants + before.sessions + before.ending;
+        freed -= after.grants + after.sessions + after.ending;
+        assert_in_range(freed, 1, FSM_RELEASES_PER_ENTRY);
+        ending_max = ending_max > after.ending ? ending_max : after.ending;
+        assert_int_equal(fsm_next_due(f->fsm).ms, after.sessions + after.ending > 0 ? 500 : UINT64_MAX);
+    }
+    assert_true(ending_max > FSM_RELEASES_PER_ENTRY);
+    fsm_check_invariants(f->fsm);
+    assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+}
+
 static void an_expired_session_closes_its_exclusive_locks_for_its_delay(void **state)
 {
     struct fixture *f = *state;
@@ -340,6 +365,7 @@ int main(void)
         TEST(a_dead_session_before_its_turn_answers_nothing_and_keeps_its_locks_closed),
         TEST(a_dead_grant_or_wait_before_its_turn_is_dead_all_the_same),
         TEST(a_closed_session_with_many_locks_is_freed_in_portions),
+        TEST(sessions_that_ended_behind_a_large_one_go_in_portions_too),
         TEST(an_expired_session_closes_its_exclusive_locks_for_its_delay),
         TEST(the_delay_counts_from_the_end_of_the_session_not_from_the_portion),
         TEST(a_forced_release_does_not_tell_a_session_that_has_ended),
