@@ -9,7 +9,7 @@
  *   G4  One entry grants or ends at most FSM_HAND_ONS_PER_ENTRY waiters here, and one more for each lock handed on, so
  *       that the end of an exclusive grant before a crowd of shared waiters does not stall a node. What is left goes
  *       on in the entries that follow, in the order in which the locks ran out of their share, and with a share of its
- *       own; fsm_next_due() asks for them. Until then who arrives queues behind.
+ *       own, as large; fsm_next_due() asks for them. Until then who arrives queues behind.
  *   G5  A lock-delay closes a lock for everyone but a session with the key of the client that held it: that one is granted
  *       at once, past the queue, and ends the delay: it is the same client, back after its session expired. If it waits
  *       already, because it was back before the expiry of its session had its turn (X3), it is granted then.
@@ -173,6 +173,7 @@ void fsm_pending_run(struct fsm *fsm)
     uint32_t share = fsm->hand_ons_left;
     fsm->hand_ons_left = FSM_HAND_ONS_PER_ENTRY;
     while (fsm->pending_first != NULL && fsm->hand_ons_left > 0) {
+        fsm->hand_ons_left--; /* The first step too: behind a crowd many locks may have gathered that take one. */
         fsm_lock_hand_on(fsm, fsm_lock_change(fsm, fsm->pending_first));
     }
     fsm->hand_ons_left = share;

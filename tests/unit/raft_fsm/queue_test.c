@@ -1,6 +1,10 @@
 /* Waiting and handing on: hand_on.c (G1 .. G6) and waiter.c (Q1 .. Q3). */
 #include "fixture.h"
 
+#include <stdio.h>
+
+#include "raft_fsm/state.h"
+
 static void a_lock_is_granted_in_order_of_arrival(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +270,67 @@ static void a_crowd_is_granted_in_portions(void **state)
     fsm_check_invariants(f->fsm);
 }
 
+/* `count` shared waits for each of `keys` keys, `prefix` and a number: a session for every thousand. */
+static void wait_for_many(struct fixture *f, char name, const char *prefix, unsigned keys, unsigned count)
+{
+    struct client client = {0};
+    char key[32];
+    for (unsigned i = 0; i < keys * count; i++) {
+        if (i % 1000 == 0) {
+            client = open_client(f, (char)(name + (int)(i / 1000)), 1000000, 0);
+            entry_begin(f);
+        }
+        (void)snprintf(key, sizeof key, "%s/%u", prefix, i / count);
+        struct fsm_command command = acquire_command(&client, key, PROTO_MODE_SHARED, 500000);
+        entry_add(f, &command);
+        if (i % 1000 == 999 || i + 1 == keys * count) {
+            entry_apply(f);
+        }
+    }
+}
+
+static void add_for_many(struct fixture *f, struct client *client, const char *prefix, unsigned keys,
+                         uint64_t token)
+{
+    char key[32];
+    for (unsigned i = 0; i < keys; i++) {
+        (void)snprintf(key, sizeof key, "%s/%u", prefix, i);
+        struct fsm_command command = token == 0 ? acquire_command(client, key, PROTO_MODE_EXCLUSIVE, 0)
+                                                : release_command(client, key, token + i);
+        client->ack_floor = command.request_id;
+        entry_add(f, &command);
+    }
+}
+
+/* G4: locks that are nearly through count as much as one with a crowd. */
+static void what_is_left_of_many_locks_is_granted_in_portions_too(void **state)
+{
+    struct fixture *f = *state;
+    enum { LOCKS = 3000, CROWD = 2 * FSM_HAND_ONS_PER_ENTRY };
+    struct client a = open_client(f, 'a', 1000000, 0);
+    f->unchecked = true;
+    uint64_t token = counts(f).next_token;
+    entry_begin(f);
+    add_for_many(f, &a, "crowd", 1, 0);
+    add_for_many(f, &a, "k", LOCKS, 0);
+    entry_apply(f);
+    wait_for_many(f, 'b', "crowd", 1, CROWD);
+    wait_for_many(f, 'm', "k", LOCKS, 2);
+    entry_begin(f);
+    add_for_many(f, &a, "crowd", 1,
+                 token); /* takes the share of the entry; of each other lock one waiter is granted */
+    add_for_many(f, &a, "k", LOCKS, token + 1);
+    entry_apply(f);
+    assert_int_equal(counts(f).waiters, CROWD - FSM_HAND_ONS_PER_ENTRY - 1 + LOCKS);
+    while (counts(f).waiters > 0) {
+        at(f, f->time_ms);
+        assert_in_range(effects_of(f, FSM_WAIT_ENDED), 1, FSM_HAND_ONS_PER_ENTRY);
+    }
+    assert_int_equal(counts(f).grants, CROWD + 2 * LOCKS);
+    fsm_check_invariants(f->fsm);
+    assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_set_up, fixture_tear_down)
@@ -282,6 +347,7 @@ int main(void)
         TEST(a_wait_that_is_due_is_not_granted_by_an_expiry_before_it),
         TEST(the_queue_is_bounded_by_name),
         TEST(a_crowd_is_granted_in_portions),
+        TEST(what_is_left_of_many_locks_is_granted_in_portions_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
