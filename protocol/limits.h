@@ -37,6 +37,8 @@ enum {
     FSM_SESSIONS_MAX = 1 << 20,
     FSM_LOCKS_MAX = 1 << 24,
     FSM_WAITERS_PER_LOCK_MAX = 1 << 16,
+    /* Of the values that the waiters of a lock bring, together: digest and snapshot take a lock as a whole. */
+    FSM_WAITING_BYTES_PER_LOCK_MAX = 4 * 1024 * 1024,
     FSM_HOLDERS_PER_LOCK_MAX = 1 << 16,
     FSM_HOLDS_MAX = 1 << 20,            /* how often one grant may be entered again */
     FSM_ENTRY_BYTES_MAX = 256 * 1024,   /* one log entry of commands */
@@ -52,6 +54,7 @@ enum {
 
 _Static_assert(PROTO_VALUE_BYTES_MAX + PROTO_KEY_BYTES_MAX + 512 < PROTO_REQUEST_BODY_BYTES_MAX,
                "the largest request fits its frame");
+_Static_assert(PROTO_VALUE_BYTES_MAX <= FSM_WAITING_BYTES_PER_LOCK_MAX, "whoever waits alone may bring any value");
 _Static_assert(PROTO_REQUEST_BODY_BYTES_MAX * 2 < FSM_ENTRY_BYTES_MAX, "any request fits an entry");
 _Static_assert(PROTO_LIST_MAX * (PROTO_KEY_BYTES_MAX + PROTO_OWNER_BYTES_MAX + 128) < PROTO_FRAME_BODY_BYTES_MAX,
                "a full page fits a frame");

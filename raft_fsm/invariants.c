@@ -226,18 +226,21 @@ static const char *check_queue(const struct fsm *fsm, const struct lock *lock, s
     const struct lock_rest *rest = lock->rest;
     const struct waiter *waiter = rest->queue;
     uint32_t permit_waiters = 0;
+    uint64_t waiting_bytes = 0;
     for (uint32_t i = 0; i < rest->waiters_count; i++, waiter = waiter->next) {
         const char *broken = check_waiter(fsm, lock, waiter);
         if (broken != NULL) {
             return broken;
         }
         permit_waiters += waiter->mode == PROTO_MODE_PERMITS;
+        waiting_bytes += waiter->value_bytes;
         census->timers += waiter->deadline_ms != FSM_NEVER;
     }
     census->work += rest->waiters_count;
     census->waiters += rest->waiters_count;
     if (waiter != rest->queue || permit_waiters != rest->permit_waiters ||
-        rest->waiters_count > FSM_WAITERS_PER_LOCK_MAX) {
+        rest->waiters_count > FSM_WAITERS_PER_LOCK_MAX || waiting_bytes != rest->waiting_bytes ||
+        waiting_bytes > FSM_WAITING_BYTES_PER_LOCK_MAX) {
         return "O2: a lock's waiters are not what is counted";
     }
     return NULL;

@@ -269,6 +269,7 @@ static void acquire_blocked(struct fsm *fsm, const struct lock *lock, const stru
 {
     const struct proto_lock_acquire *body = &call->command->body.lock_acquire;
     uint32_t waiters = lock->rest == NULL ? 0 : lock->rest->waiters_count;
+    uint32_t waiting_bytes = lock->rest == NULL ? 0 : lock->rest->waiting_bytes;
     bool full = lock->holders_count >= FSM_HOLDERS_PER_LOCK_MAX && lock->mode == body->mode && waiters == 0;
     if (body->wait_ms == 0 && full) {
         fsm_answer_limit(ret, PROTO_STATUS_LIMIT_REACHED, FSM_DETAIL_HOLDERS);
@@ -276,6 +277,8 @@ static void acquire_blocked(struct fsm *fsm, const struct lock *lock, const stru
         answer_held(fsm, lock, ret);
     } else if (waiters >= FSM_WAITERS_PER_LOCK_MAX) {
         fsm_answer_limit(ret, PROTO_STATUS_LIMIT_REACHED, FSM_DETAIL_WAITERS);
+    } else if (waiting_bytes + body->value.size > FSM_WAITING_BYTES_PER_LOCK_MAX) {
+        fsm_answer_limit(ret, PROTO_STATUS_LIMIT_REACHED, FSM_DETAIL_VALUES);
     } else {
         ret->waiter = fsm_waiter_create(fsm, fsm_lock_change(fsm, lock), call);
         fsm_answer_status(ret, PROTO_STATUS_QUEUED);

@@ -344,6 +344,7 @@ void fsm_waiter_link(struct fsm *fsm, struct lock *lock, struct waiter *waiter)
     }
     rest->waiters_count++;
     rest->permit_waiters += waiter->mode == PROTO_MODE_PERMITS;
+    rest->waiting_bytes += waiter->value_bytes;
     fsm->waiters_count++;
 }
 
@@ -352,6 +353,7 @@ void fsm_waiter_free(struct fsm *fsm, struct waiter *waiter)
     struct lock_rest *rest = waiter->lock->rest;
     rest->waiters_count--;
     rest->permit_waiters -= waiter->mode == PROTO_MODE_PERMITS;
+    rest->waiting_bytes -= waiter->value_bytes;
     if (rest->waiters_count == 0) {
         rest->queue = NULL;
     } else {

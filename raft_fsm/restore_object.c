@@ -236,7 +236,9 @@ static bool read_waiter(struct fsm *fsm, struct restore_links *links, struct loc
     if (waiter.has_value) {
         value = fsm_reader_bytes(in, PROTO_VALUE_BYTES_MAX);
     }
-    if (in->failed || (lock->rest != NULL && lock->rest->waiters_count >= FSM_WAITERS_PER_LOCK_MAX)) {
+    const struct lock_rest *rest = lock->rest;
+    if (in->failed || (rest != NULL && (rest->waiters_count >= FSM_WAITERS_PER_LOCK_MAX ||
+                                        rest->waiting_bytes + value.size > FSM_WAITING_BYTES_PER_LOCK_MAX))) {
         return false;
     }
     struct waiter *kept = fsm_pool_take(&fsm->waiters_pool);

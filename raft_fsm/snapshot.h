@@ -21,8 +21,8 @@ enum {
     SNAPSHOT_BLOCK_BYTES = 64 * 1024,
     SNAPSHOT_BLOCK_HEAD_BYTES = 4 + 4 + 8,
     SNAPSHOT_RECORD_HEAD_BYTES = 4,
-    /* A lock with every waiter it may have, each with the largest value, stays below this. */
-    SNAPSHOT_RECORD_BYTES_MAX = 512 * 1024 * 1024,
+    /* A lock with every holder and waiter it may have, and their values, stays below this. */
+    SNAPSHOT_RECORD_BYTES_MAX = 16 * 1024 * 1024,
     SNAPSHOT_KIND_GLOBALS = 0,
     SNAPSHOT_KIND_END = 3, /* 1 and 2: enum object_kind */
 };

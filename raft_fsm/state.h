@@ -62,7 +62,8 @@ _Static_assert(sizeof(struct object) == 16, "each lock has one");
     X(WAITERS, 3, "as many requests wait for this lock as may wait (65536)")                               \
     X(HOLDERS, 4, "the lock has as many holders as it may have (65536)")                                   \
     X(WINDOW, 5, "the session has as many unacknowledged requests as it may have (1024): raise the floor") \
-    X(EPOCH, 6, "the epoch can not be raised any more (65535)")
+    X(EPOCH, 6, "the epoch can not be raised any more (65535)")                                            \
+    X(VALUES, 7, "the values that wait for this lock are as large as they may be together (4194304 bytes)")
 
 enum fsm_detail {
 #define X(name, number, text) FSM_DETAIL_##name = number,
@@ -151,6 +152,7 @@ struct lock_rest {
     struct timer delay_timer;
     uint8_t *value; /* NULL: none */
     uint32_t value_bytes;
+    uint32_t waiting_bytes;  /* of the waiters' values */
     uint64_t pending_number; /* its place among the locks whose handing on is not finished; 0: finished */
     struct lock *pending_next;
     struct lock *pending_previous;

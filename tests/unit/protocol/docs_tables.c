@@ -84,6 +84,7 @@ static void put_limits(struct proto_buffer *out)
     LIMIT(FSM_LOCKS_MAX, "locks of a cluster")
     LIMIT(FSM_HOLDERS_PER_LOCK_MAX, "holders of a lock")
     LIMIT(FSM_WAITERS_PER_LOCK_MAX, "waiters of a lock")
+    LIMIT(FSM_WAITING_BYTES_PER_LOCK_MAX, "bytes of the values that the waiters of a lock bring, together")
     LIMIT(FSM_HOLDS_MAX, "holds of a grant")
 #undef LIMIT
 }

@@ -222,6 +222,46 @@ static void the_queue_is_bounded_by_name(void **state)
     assert_int_equal(effects_of(f, FSM_QUEUED), 1);
 }
 
+/* A lock is one object for digest and snapshot, its waiters' values included. */
+static void the_values_that_wait_are_bounded_together(void **state)
+{
+    struct fixture *f = *state;
+    enum { AT_ONCE = 32, WAITERS = FSM_WAITING_BYTES_PER_LOCK_MAX / PROTO_VALUE_BYTES_MAX };
+    static uint8_t value[PROTO_VALUE_BYTES_MAX];
+    struct client a = open_client(f, 'a', 1000000, 0);
+    struct client b = open_client(f, 'b', 1000000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    f->unchecked = true;
+    for (unsigned i = 0; i < WAITERS; i += AT_ONCE) {
+        entry_begin(f);
+        for (unsigned j = 0; j < AT_ONCE; j++) {
+            struct fsm_command command = acquire_command(&b, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+            command.body.lock_acquire.has_value = true;
+            command.body.lock_acquire.value = (struct proto_bytes){.data = value, .size = sizeof value};
+            entry_add(f, &command);
+        }
+        entry_apply(f);
+        assert_int_equal(effects_of(f, FSM_QUEUED), AT_ONCE);
+    }
+    f->unchecked = false;
+    struct fsm_command one_more = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+    one_more.body.lock_acquire.has_value = true;
+    one_more.body.lock_acquire.value = (struct proto_bytes){.data = value, .size = 1};
+    const struct proto_reply *reply = run(f, &one_more);
+    assert_int_equal(reply->status, PROTO_STATUS_LIMIT_REACHED);
+    assert_true(reply->body.refusal.retry_after_ms > 0);
+    assert_true(reply->body.refusal.detail.size > 0);
+    (void)enqueue(f, &a, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER); /* without a value it may */
+    struct fsm_command kill = {.kind = PROTO_SESSION_KILL};
+    kill.body.session_kill.session_id = b.session_id;
+    kill.body.session_kill.reason = bytes_of("room");
+    assert_int_equal(run(f, &kill)->status, PROTO_STATUS_OK);
+    entry_begin(f);
+    entry_add(f, &one_more);
+    entry_apply(f);
+    assert_int_equal(effects_of(f, FSM_QUEUED), 1);
+}
+
 /* G4: a crowd of shared waiters is granted over several entries, none lost, none twice, none overtaken. */
 static void a_crowd_is_granted_in_portions(void **state)
 {
@@ -346,6 +386,7 @@ int main(void)
         TEST(a_wait_that_is_due_is_not_granted_by_what_is_due_before_it),
         TEST(a_wait_that_is_due_is_not_granted_by_an_expiry_before_it),
         TEST(the_queue_is_bounded_by_name),
+        TEST(the_values_that_wait_are_bounded_together),
         TEST(a_crowd_is_granted_in_portions),
         TEST(what_is_left_of_many_locks_is_granted_in_portions_too),
     };
