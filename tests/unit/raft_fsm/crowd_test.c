@@ -152,18 +152,6 @@ static void add_random(struct fixture *f, struct random *random, struct client *
     entry_add(f, &command);
 }
 
-static void follow_from_a_snapshot(struct fixture *f)
-{
-    struct proto_buffer stream;
-    struct proto_error error = {0};
-    proto_buffer_init(&stream, SIZE_MAX);
-    snapshot_of(f->fsm, 4096, &stream);
-    fsm_free(f->follower);
-    f->follower = restore_of(stream.data, stream.size, SIZE_MAX, &error);
-    assert_non_null(f->follower);
-    proto_buffer_done(&stream);
-}
-
 static void crowds_come_and_go_and_nobody_finds_another_grant(void **state)
 {
     struct fixture *f = *state;
@@ -185,7 +173,7 @@ static void crowds_come_and_go_and_nobody_finds_another_grant(void **state)
         uint64_t holders = query_lock(f, "shared").body.lock.holders_count;
         holders_max = holders_max > holders ? holders_max : holders;
         if (random_below(&random, 30) == 0) {
-            follow_from_a_snapshot(f);
+            follow_from_a_snapshot(f, 4096);
         }
     }
     assert_true(holders_max > 2 * FSM_CROWD);

@@ -297,6 +297,18 @@ struct fsm *restore_of(const void *data, size_t size, size_t piece_bytes, struct
     return fsm_restore_finish(restore, ret_error);
 }
 
+void follow_from_a_snapshot(struct fixture *fixture, size_t slice_bytes)
+{
+    struct proto_buffer stream;
+    struct proto_error error = {0};
+    proto_buffer_init(&stream, SIZE_MAX);
+    snapshot_of(fixture->fsm, slice_bytes, &stream);
+    fsm_free(fixture->follower);
+    fixture->follower = restore_of(stream.data, stream.size, SIZE_MAX, &error);
+    assert_non_null(fixture->follower);
+    proto_buffer_done(&stream);
+}
+
 /* ---- numbers ---- */
 
 uint64_t random_next(struct random *random)

@@ -84,6 +84,8 @@ struct fsm_counts counts(const struct fixture *fixture);
 /* A whole snapshot of `fsm` in slices of `slice_bytes`, and the state restored from it. */
 void snapshot_of(struct fsm *fsm, size_t slice_bytes, struct proto_buffer *out);
 struct fsm *restore_of(const void *data, size_t size, size_t piece_bytes, struct proto_error *ret_error);
+/* From here on the follower is one that was restored from a snapshot. */
+void follow_from_a_snapshot(struct fixture *fixture, size_t slice_bytes);
 
 /* Numbers from a seed: the same on every machine. */
 struct random {

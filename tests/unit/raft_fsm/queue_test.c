@@ -290,14 +290,7 @@ static void a_crowd_is_granted_in_portions(void **state)
     assert_int_equal(run(f, &late)->status, PROTO_STATUS_HELD);
     granted += effects_of(f, FSM_WAIT_ENDED);
     /* A state restored in between goes on alike. */
-    struct proto_buffer stream;
-    struct proto_error error = {0};
-    proto_buffer_init(&stream, SIZE_MAX);
-    snapshot_of(f->fsm, 100000, &stream);
-    fsm_free(f->follower);
-    f->follower = restore_of(stream.data, stream.size, SIZE_MAX, &error);
-    assert_non_null(f->follower);
-    proto_buffer_done(&stream);
+    follow_from_a_snapshot(f, 100000);
     while (counts(f).waiters > 0) {
         at(f, f->time_ms);
         assert_true(effects_of(f, FSM_WAIT_ENDED) > 0);

@@ -82,16 +82,21 @@ static void propose_for(struct cluster *cluster, unsigned ms)
 
 /* ---- the cluster ---- */
 
-static struct cluster *paced_cluster(unsigned nodes, unsigned pace_ms)
+static struct cluster *watched_cluster(struct cluster_options options)
 {
-    struct cluster_options options = cluster_options(nodes, seed);
-    options.append_pace_ms = pace_ms;
     struct cluster *cluster = cluster_started(options);
     cluster->delay_min = cluster->delay_max = 1;
     cluster_converge(cluster);
     cluster_run(cluster, 100);
     watch_appends(cluster);
     return cluster;
+}
+
+static struct cluster *paced_cluster(unsigned nodes, unsigned pace_ms)
+{
+    struct cluster_options options = cluster_options(nodes, seed);
+    options.append_pace_ms = pace_ms;
+    return watched_cluster(options);
 }
 
 static struct replica_peer *peer_of_leader(struct cluster *cluster, uint64_t id)
@@ -290,11 +295,7 @@ static void a_narrow_window_does_not_let_the_spare_one_fall_back(void **state)
     struct cluster_options options = cluster_options(3, seed);
     options.append_pace_ms = 20;
     options.entries_in_flight_max = 8;
-    struct cluster *cluster = cluster_started(options);
-    cluster_converge(cluster);
-    cluster->delay_max = 1;
-    cluster_run(cluster, 100);
-    watch_appends(cluster);
+    struct cluster *cluster = watched_cluster(options);
     for (unsigned i = 0; i < 200; i++) {
         propose(cluster);
         assert_true(cluster_run_until(cluster, all_acknowledged, 1000));
