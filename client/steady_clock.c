@@ -23,13 +23,20 @@ static uint64_t read_ns(clockid_t id)
 struct boot_time steady_clock_read(struct steady_clock *clock)
 {
     uint64_t boot_ns = read_ns(CLOCK_BOOTTIME);
-    return steady_clock_advance(clock, boot_ns, read_ns(CLOCK_MONOTONIC_RAW));
+    uint64_t monotonic_ns = read_ns(CLOCK_MONOTONIC);
+    uint64_t raw_ns = read_ns(CLOCK_MONOTONIC_RAW);
+    return steady_clock_advance(clock, boot_ns, steady_clock_uncorrected_ns(boot_ns, monotonic_ns, raw_ns));
 }
 
 /* How far a clock is past its last counted reading. The kernel's clocks do not go back; if one did, it would only stand. */
 static uint64_t past(uint64_t counted, uint64_t now)
 {
     return now > counted ? now - counted : 0;
+}
+
+uint64_t steady_clock_uncorrected_ns(uint64_t boot_ns, uint64_t monotonic_ns, uint64_t monotonic_raw_ns)
+{
+    return monotonic_raw_ns + past(monotonic_ns, boot_ns);
 }
 
 struct boot_time steady_clock_advance(struct steady_clock *clock, uint64_t boot_ns, uint64_t raw_ns)

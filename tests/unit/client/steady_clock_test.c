@@ -40,6 +40,26 @@ static void the_machines_sleep_counts(void **state)
     assert_int_equal(steady_clock_advance(&clock, 3651 * S, 71 * S).ms, 3651000);
 }
 
+/* Nobody asks for the time for five seconds. All the while a daemon slows two of the kernel's clocks by a twelfth, and for three
+ * seconds the machine sleeps: neither of those that are not stopped by the one is right about the other. */
+static void a_sleep_beside_a_daemon_counts_whole(void **state)
+{
+    struct steady_clock clock = {0};
+    (void)state;
+    (void)steady_clock_advance(&clock, 50 * S, steady_clock_uncorrected_ns(50 * S, 40 * S, 70 * S));
+    uint64_t corrected_ns = 5 * S * 11 / 12;
+    uint64_t boot_ns = 50 * S + corrected_ns + 3 * S;
+    uint64_t uncorrected_ns = steady_clock_uncorrected_ns(boot_ns, 40 * S + corrected_ns, 75 * S);
+    assert_int_equal(steady_clock_advance(&clock, boot_ns, uncorrected_ns).ms, 58000);
+}
+
+/* The second was read late, so that it is ahead of the first. */
+static void a_machine_that_never_slept_has_slept_for_no_time(void **state)
+{
+    (void)state;
+    assert_int_equal(steady_clock_uncorrected_ns(50 * S, 50 * S + 40, 70 * S), 70 * S);
+}
+
 /* They do not; but if one did, the other would count, and nothing twice. */
 static void a_clock_that_went_back_would_stand(void **state)
 {
@@ -116,7 +136,7 @@ static void no_sleep_is_too_long_by_what_a_daemon_slows(void **state)
     assert_true(wakes <= 4); /* without a daemon: few are for nothing */
 }
 
-static void it_reads_both_clocks(void **state)
+static void it_reads_the_clocks(void **state)
 {
     struct steady_clock clock = {0}, later = {0};
     struct timespec boot, raw;
@@ -138,12 +158,14 @@ int main(void)
         cmocka_unit_test(it_begins_with_the_time_since_the_machines_start),
         cmocka_unit_test(a_daemon_does_not_slow_it),
         cmocka_unit_test(the_machines_sleep_counts),
+        cmocka_unit_test(a_sleep_beside_a_daemon_counts_whole),
+        cmocka_unit_test(a_machine_that_never_slept_has_slept_for_no_time),
         cmocka_unit_test(a_clock_that_went_back_would_stand),
         cmocka_unit_test(what_lies_between_the_two_readings_does_not_add_up),
         cmocka_unit_test(a_step_is_told_while_it_lasts),
         cmocka_unit_test(a_sleep_is_told_in_the_clock_that_wakes),
         cmocka_unit_test(no_sleep_is_too_long_by_what_a_daemon_slows),
-        cmocka_unit_test(it_reads_both_clocks),
+        cmocka_unit_test(it_reads_the_clocks),
     };
     return cmocka_run_group_tests_name("client: steady clock", tests, NULL, NULL);
 }
