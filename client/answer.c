@@ -162,6 +162,8 @@ static void on_expired(struct lsc_core *core, struct boot_time now, struct lsc_c
 {
     bool ours = call->in_session || call == core->session.opener;
     if (ours && (core->session.state == SESSION_OPEN || core->session.adopted)) {
+        /* Not under way any more: unless it was sent before, it was not executed. */
+        lsc_call_again(core, call);
         lsc_session_lose(core, now, LOCKSTEP_LOST_ENDED, "");
     } else {
         on_final(core, now, call, reply);

@@ -257,9 +257,17 @@ void lsc_calls_fail_unsent(struct lsc_core *core, int result, const char *detail
     visit_all(core, fail_unsent, &(struct lsc_outcome){.result = result, .detail = detail});
 }
 
+/* It may have been executed before the session ended. Of all that may have been, a value alone outlasts that. */
+static bool may_outlast_session(const struct lsc_call *call)
+{
+    return call->request.kind == PROTO_LOCK_SET_VALUE && (call->place == CALL_SENT || call->ambiguous);
+}
+
 static void fail_in_session(struct lsc_core *core, struct lsc_call *call, const struct lsc_outcome *outcome)
 {
-    if (call->in_session) {
+    if (call->in_session && may_outlast_session(call)) {
+        lsc_call_fail(core, call, LOCKSTEP_UNKNOWN, outcome->detail);
+    } else if (call->in_session) {
         lsc_call_end(core, call, outcome);
     }
 }

@@ -304,7 +304,8 @@ struct lockstep_holder {
  *         LOCKSTEP_HELD         wait_ms was 0, and another holds it.
  *         LOCKSTEP_TIMED_OUT    not granted within wait_ms; the request has left the queue.
  *         LOCKSTEP_CANCELLED    options->cancel was fired; the queue is left in the background.
- *         LOCKSTEP_SESSION_LOST the session ended while waiting.
+ *         LOCKSTEP_SESSION_LOST the session ended while waiting. If it had been granted unheard, it has ended; a value that was
+ *                               given along stays.
  *         LOCKSTEP_UNKNOWN      no answer within wait_ms + request_timeout_ms, or the cluster was out of reach for
  *                               request_timeout_ms. It may hold or wait; the library cancels it in the background,
  *                               and gives it back if it was granted, as soon as the cluster is reached again.
@@ -370,7 +371,8 @@ LOCKSTEP_EXPORT int lockstep_lock_extend(struct lockstep_lock *lock, int64_t ttl
 /**
  * Set the lock's value: up to 4096 bytes which whoever asks for the lock's status sees; it outlives the grant. 0 bytes
  * remove it.
- * @return LOCKSTEP_OK, LOCKSTEP_NOT_HELD, LOCKSTEP_UNKNOWN (it may be set), LOCKSTEP_INVALID, … Blocks.
+ * @return LOCKSTEP_OK, LOCKSTEP_NOT_HELD, LOCKSTEP_UNKNOWN (it may be set; also if the session ended before an answer came),
+ *         LOCKSTEP_SESSION_LOST, LOCKSTEP_INVALID, … Blocks.
  */
 LOCKSTEP_EXPORT int lockstep_lock_set_value(struct lockstep_lock *lock, const void *value, size_t value_bytes);
 

@@ -222,6 +222,38 @@ static void an_answer_that_never_comes_is_unknown_in_time(void **state)
     assert_in_range(done.at.ms - began, 10000, 10200);
 }
 
+static struct lsc_call *begin_set_value(struct lsc_hold *hold, struct world_done *ret)
+{
+    *ret = (struct world_done){0};
+    return lsc_set_value(world.core, world.now, hold, (struct proto_bytes){(const uint8_t *)"v", 1}, ret, world_done);
+}
+
+/* It outlasts session and lock: whether it is set, nobody knows. */
+static void a_value_on_its_way_when_the_session_ends_is_unknown(void **state)
+{
+    (void)state;
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, NULL);
+    (void)begin_set_value(hold, &done);
+    (void)world_expect(&world, PROTO_LOCK_SET_VALUE);
+    world_cut(&world);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    (void)world_expect(&world, PROTO_SESSION_OPEN);
+    const struct world_request *again = world_expect(&world, PROTO_LOCK_SET_VALUE);
+    world_reply_status(&world, again, PROTO_STATUS_SESSION_EXPIRED, world_cluster_ms(&world));
+    assert_int_equal(done.result, LOCKSTEP_UNKNOWN);
+}
+
+static void a_value_that_was_refused_with_the_session_is_not_set(void **state)
+{
+    (void)state;
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, NULL);
+    (void)begin_set_value(hold, &done);
+    const struct world_request *set = world_expect(&world, PROTO_LOCK_SET_VALUE);
+    world_reply_status(&world, set, PROTO_STATUS_SESSION_EXPIRED, world_cluster_ms(&world));
+    assert_int_equal(done.result, LOCKSTEP_SESSION_LOST);
+}
+
 static void a_query_without_an_answer_had_no_effect(void **state)
 {
     (void)state;
@@ -509,6 +541,8 @@ int main(void)
         RULE(a_lock_that_ended_before_it_was_given_out_is_lost_afterwards),
         RULE(the_floor_lies_below_every_unanswered_request),
         RULE(an_answer_that_never_comes_is_unknown_in_time),
+        RULE(a_value_on_its_way_when_the_session_ends_is_unknown),
+        RULE(a_value_that_was_refused_with_the_session_is_not_set),
         RULE(a_query_without_an_answer_had_no_effect),
         RULE(a_wait_out_of_reach_ends_unknown_and_is_cancelled_later),
         RULE(a_cancelled_wait_is_cancelled_at_the_cluster),
