@@ -217,6 +217,18 @@ static bool log_is_empty(const struct replica *replica)
     return log_last_index(replica->log) < log_first_index(replica->log);
 }
 
+/* A term is stored before the first entry that has it. So a later one in the log stands beside an older copy of the metadata, and a
+ * vote was cast that it has forgotten. (Of what was forgotten without such an entry nothing tells.) */
+static bool metadata_is_of_log(const struct replica *replica, struct failure *failure)
+{
+    uint64_t term = log_is_empty(replica) ? 0 : log_term(replica->log, log_last_index(replica->log));
+    return term <= replica->metadata.term ||
+           fail(failure,
+                "metadata-1 and metadata-2 know of term %" PRIu64 ", and the log has an entry of term %" PRIu64
+                ": they are an older copy, and this node's votes are lost" WHAT_TO_DO,
+                replica->metadata.term, term);
+}
+
 /* Whatever is appended afterwards becomes durable after the record that voids the old entries: nothing waits for it. */
 static void log_was_reset(void *ctx)
 {
@@ -475,9 +487,9 @@ static bool open_directory(struct replica *replica, const struct replica_config 
 {
     bool fresh, log_joins;
     bool fine = load_metadata(replica, &fresh, failure) && claim(replica, config, fresh, failure) &&
-                open_store(replica, failure) && fit_log_to_snapshot(replica, &log_joins, failure) &&
-                bootstrap(replica, config, failure) && first_entry_fits(replica, failure) &&
-                restore_machine(replica, failure);
+                open_store(replica, failure) && metadata_is_of_log(replica, failure) &&
+                fit_log_to_snapshot(replica, &log_joins, failure) && bootstrap(replica, config, failure) &&
+                first_entry_fits(replica, failure) && restore_machine(replica, failure);
     if (!fine) {
         return false;
     }

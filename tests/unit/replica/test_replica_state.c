@@ -393,6 +393,43 @@ static void nodes_that_lost_their_directories_do_not_form_a_new_cluster(void **s
     cluster_free(cluster);
 }
 
+enum { METADATA_COPY_BYTES = 512 };
+
+static void metadata_bytes(struct disk *disk, uint8_t copies[2][METADATA_COPY_BYTES], bool put_back)
+{
+    static const char *const names[2] = {"metadata-1", "metadata-2"};
+    for (unsigned i = 0; i < 2; i++) {
+        struct disk_file *file;
+        assert_int_equal(disk->ops->open(disk, names[i], DISK_READ | DISK_WRITE, &file), 0);
+        if (put_back) {
+            assert_int_equal(disk->ops->write(disk, file, copies[i], METADATA_COPY_BYTES, 0), 0);
+            assert_int_equal(disk->ops->sync(disk, file), 0);
+        } else {
+            assert_int_equal(disk->ops->read(disk, file, copies[i], METADATA_COPY_BYTES, 0), METADATA_COPY_BYTES);
+        }
+        disk->ops->close(disk, file);
+    }
+}
+
+static void older_metadata_than_the_log_is_refused(void **state)
+{
+    (void)state;
+    uint8_t copies[2][METADATA_COPY_BYTES];
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    unsigned node = cluster_sure_leader(cluster);
+    struct disk *disk = simulated_disk_seam(cluster->nodes[node].disk);
+    cluster_crash(cluster, node);
+    metadata_bytes(disk, copies, false);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
+    assert_true(cluster_start(cluster, node)); /* with another leader, so in another term */
+    cluster_converge(cluster);
+    cluster_crash(cluster, node);
+    metadata_bytes(disk, copies, true);
+    assert_false(cluster_start(cluster, node));
+    assert_non_null(strstr(cluster->nodes[node].fatal, "they are an older copy, and this node's votes are lost"));
+    cluster_free(cluster);
+}
+
 static void a_first_start_may_be_interrupted_at_any_moment(void **state)
 {
     (void)state;
@@ -551,6 +588,7 @@ int main(void)
         cmocka_unit_test(the_first_start_needs_every_node_and_later_ones_a_majority),
         cmocka_unit_test(a_node_that_lost_its_directory_ends_and_says_what_to_do),
         cmocka_unit_test(nodes_that_lost_their_directories_do_not_form_a_new_cluster),
+        cmocka_unit_test(older_metadata_than_the_log_is_refused),
         cmocka_unit_test(a_first_start_may_be_interrupted_at_any_moment),
         cmocka_unit_test(a_list_that_is_not_used_is_told),
         cmocka_unit_test(a_wrong_directory_or_list_is_refused_by_name),
