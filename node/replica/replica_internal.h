@@ -96,7 +96,7 @@ struct replica_peer {
     bool needed; /* appends go to it at once: it was among the first in the last race, */
     bool raced;  /* and in this one it has arrived */
     struct replica_stream *stream;
-    uint64_t stream_retry_ms; /* after a refusal */
+    uint64_t stream_retry_ms; /* after a refusal, or a full queue */
     /* Watchdog of the leader. */
     uint64_t match_seen;
     uint64_t match_stuck_ms;

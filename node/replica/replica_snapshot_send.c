@@ -37,6 +37,14 @@ void replica_stream_end(struct replica_peer *peer, const char *why)
     stream_free(peer);
 }
 
+/* The peer's queue is full. Under load raft asks anew with each of its answers, hundreds of times in a second, and each time it would
+ * make a file and remove the last one. */
+static void stream_dropped(struct replica_peer *peer)
+{
+    peer->stream_retry_ms = peer->replica->now_ms + peer->replica->config.heartbeat_ms;
+    replica_stream_end(peer, "the link dropped a frame");
+}
+
 static void stream_go_on(struct replica_stream *stream);
 
 static bool send_chunk(const struct replica_stream *stream, const void *data, size_t size)
@@ -60,7 +68,7 @@ static void chunk_read(void *ctx, const void *data, size_t size, int error)
                       strerror(-error));
     }
     if (!send_chunk(stream, data, size)) {
-        replica_stream_end(stream->peer, "the link dropped a frame");
+        stream_dropped(stream->peer);
         return;
     }
     stream->sent += size;
@@ -119,7 +127,7 @@ void replica_stream_begin(struct replica *replica, struct replica_peer *peer, ui
     peer->stream = stream;
     replica_feed_drop(peer);
     if (!send_begin(stream)) {
-        replica_stream_end(peer, "the link dropped a frame");
+        stream_dropped(peer);
         return;
     }
     replica_log(replica, LOGGER_INFO, "sending the snapshot at entry %" PRIu64 " to node %" PRIu64,
