@@ -225,12 +225,32 @@ static int disk_write(struct disk *seam, struct disk_file *file, const void *dat
     return error;
 }
 
+/* Of what a failed sync was to write, some sectors are on the disk, and the others never will be, unless they are written anew:
+ * the kernel takes them for written, and shows them. */
+static void forget_unsynced(struct simulated_disk *disk, struct inode *inode)
+{
+    for (unsigned i = 0; i < inode->unsynced_count; i++) {
+        uint64_t end = inode->unsynced[i].offset + inode->unsynced[i].size;
+        end = end < inode->durable_size ? end : inode->durable_size;
+        end = end < inode->size ? end : inode->size;
+        for (uint64_t at = inode->unsynced[i].offset, next; at < end; at = next) {
+            next = (at / SECTOR + 1) * SECTOR;
+            next = next < end ? next : end;
+            if (simulated_random(disk->random, 2) == 0) {
+                memcpy(inode->durable + at, inode->data + at, next - at);
+            }
+        }
+    }
+    inode->unsynced_count = 0;
+}
+
 static int disk_sync(struct disk *seam, struct disk_file *file)
 {
     struct inode *inode = file->inode;
     step(disk_of(seam), file->name);
     int error = fault(disk_of(seam), file->name);
     if (error != 0) {
+        forget_unsynced(disk_of(seam), inode);
         return error;
     }
     simulated_grow(&inode->durable, &inode->durable_capacity, inode->size);
