@@ -36,6 +36,12 @@ static struct seat *of_holder_node(const struct tree_node *node)
     return (void *)((uintptr_t)node - offsetof(struct seat, by_holder));
 }
 
+static struct holder_key key_of(const struct grant *grant)
+{
+    return (struct holder_key){
+        .lock = grant->lock, .session = grant->session, .token = grant->token, .permits = grant->permits};
+}
+
 static int order(uint64_t left, uint64_t right)
 {
     return (left > right) - (left < right);
@@ -72,8 +78,7 @@ void fsm_crowd_init(struct crowd *crowd)
 
 static void take_seat(struct crowd *crowd, struct grant *grant)
 {
-    struct holder_key key = {
-        .lock = grant->lock, .session = grant->session, .token = grant->token, .permits = grant->permits};
+    struct holder_key key = key_of(grant);
     struct seat *seat = fsm_pool_take(&crowd->seats);
     seat->grant = grant;
     bool is_new = fsm_tree_insert(&crowd->by_token, &grant->token, &seat->by_token) &&
@@ -155,9 +160,39 @@ bool fsm_crowd_discard(struct crowd *crowd)
     return true;
 }
 
+/* B2. That no seat is there without its grant, the caller counts. */
+static void check_order_by_token(const struct crowd *crowd)
+{
+    struct tree_walk walk;
+    uint64_t token = 0;
+    fsm_tree_walk(&walk, &crowd->by_token, NULL, true);
+    for (uint64_t i = 0; i < crowd->by_token.count; i++) {
+        const struct grant *grant = of_token_node(fsm_tree_next(&walk))->grant;
+        LOCKSTEP_ASSERT(grant->seated);
+        LOCKSTEP_ASSERT(grant->token > token);
+        token = grant->token;
+    }
+}
+
+/* A grant that stands where its session and its permits are not would not be found, and another be made. */
+static void check_order_by_holder(const struct crowd *crowd)
+{
+    struct tree_walk walk;
+    struct holder_key before = {.lock = NULL};
+    fsm_tree_walk(&walk, &crowd->by_holder, NULL, true);
+    for (uint64_t i = 0; i < crowd->by_holder.count; i++) {
+        const struct tree_node *node = fsm_tree_next(&walk);
+        LOCKSTEP_ASSERT(of_holder_node(node)->grant->seated);
+        LOCKSTEP_ASSERT(compare_holder(&before, node) < 0);
+        before = key_of(of_holder_node(node)->grant);
+    }
+}
+
 void fsm_crowd_check(const struct crowd *crowd)
 {
     LOCKSTEP_ASSERT(crowd->by_token.count == crowd->by_holder.count);
     fsm_tree_check(&crowd->by_token);
     fsm_tree_check(&crowd->by_holder);
+    check_order_by_token(crowd);
+    check_order_by_holder(crowd);
 }

@@ -34,7 +34,7 @@ const struct grant *fsm_crowd_first(struct fsm *fsm, const struct lock *lock, co
                                     const uint16_t *permits);
 /* Give one seat back; the state is being given up. @return false: there was none left. */
 bool fsm_crowd_discard(struct crowd *crowd);
-/* Assert the shape of both trees. Linear. */
+/* Assert the shape and the order of both trees. Linear. */
 void fsm_crowd_check(const struct crowd *crowd);
 
 #endif
