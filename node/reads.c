@@ -31,15 +31,18 @@ static void answer_transfer(struct core *core, struct local_time now, struct req
     }
 }
 
-static void answer_query(struct core *core, struct request *request)
+/* @return the work that it was. */
+static uint64_t answer_query(struct core *core, struct request *request)
 {
     struct proto_reply reply = {.id = 0};
-    fsm_query(core->fsm, &request->message, &core->rows, &reply);
+    uint64_t work = fsm_query(core->fsm, &request->message, &core->rows, &reply);
     reply.applied_index = core->applied_index;
     request_answer(core, request, &reply);
+    return work;
 }
 
-static void answer(struct core *core, struct local_time now, struct request *request)
+/* @return the same. */
+static uint64_t answer(struct core *core, struct local_time now, struct request *request)
 {
     core->reads.answered++;
     if (request->connection == NULL) {
@@ -49,8 +52,9 @@ static void answer(struct core *core, struct local_time now, struct request *req
     } else if (request->message.kind == PROTO_CLUSTER_TRANSFER) {
         answer_transfer(core, now, request);
     } else {
-        answer_query(core, request);
+        return answer_query(core, request);
     }
+    return 1;
 }
 
 /* Ask for one proof for all that were gathered. The replica may call back from within the question. */
@@ -123,12 +127,16 @@ void reads_run(struct core *core, struct local_time now)
 {
     ask(core, now);
     release_held(core, now);
-    struct request *request;
-    for (unsigned i = 0; i < READS_PER_TURN && (request = request_list_take(&core->reads.now)) != NULL; i++) {
+    uint64_t work = 0;
+    for (unsigned i = 0; i < READS_PER_TURN && work < READS_WORK_PER_TURN; i++) {
+        struct request *request = request_list_take(&core->reads.now);
+        if (request == NULL) {
+            break;
+        }
         if (has_to_wait(core, request)) {
             hold(core, now, request);
         } else {
-            answer(core, now, request);
+            work += answer(core, now, request);
         }
     }
 }

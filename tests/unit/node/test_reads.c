@@ -1,4 +1,5 @@
 /* Reads (C3), cluster.status and cluster.transfer (reads.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include "test_core_harness.h"
@@ -190,6 +191,34 @@ static void a_flood_of_reads_is_spread_over_turns(void **state)
     assert_int_equal(harness_counts(h).requests_in_flight, 0);
 }
 
+/* A page of many rows takes as long as many short reads. */
+static void reads_that_look_at_much_are_spread_over_more_turns(void **state)
+{
+    struct harness *h = *state;
+    enum { LOCKS = 200, PER_TURN = READS_WORK_PER_TURN / LOCKS };
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    char key[16];
+    for (unsigned i = 0; i < LOCKS; i++) {
+        (void)snprintf(key, sizeof key, "k%u", i);
+        (void)harness_lock(h, c, 1, session, i + 1, key);
+    }
+    for (uint64_t id = 1000; id < 1000 + 2 * PER_TURN; id++) {
+        struct proto_request request = {.kind = PROTO_LOCK_LIST, .id = id, .stale = true};
+        request.body.lock_list.max = PROTO_LIST_MAX;
+        harness_send(h, c, &request);
+    }
+    uint64_t before = harness_counts(h).reads;
+    harness_turn(h, 0);
+    assert_in_range(harness_counts(h).reads - before, PER_TURN - 2, PER_TURN + 2);
+    assert_int_equal(core_deadline(h->core).ms, h->now.ms);
+    harness_turn(h, 0);
+    harness_turn(h, 0);
+    assert_int_equal(harness_counts(h).reads - before, 2 * PER_TURN);
+    assert_int_equal(harness_counts(h).requests_in_flight, 0);
+}
+
 static struct proto_cluster_reply status_of(struct harness *h, uint64_t c)
 {
     struct proto_request request = {.kind = PROTO_CLUSTER_STATUS, .id = 99};
@@ -300,6 +329,7 @@ int main(void)
         HARNESS_TEST(a_question_that_the_replica_refuses_spares_the_earlier_ones),
         HARNESS_TEST(a_stale_read_is_answered_anywhere_in_its_turn),
         HARNESS_TEST(a_flood_of_reads_is_spread_over_turns),
+        HARNESS_TEST(reads_that_look_at_much_are_spread_over_more_turns),
         HARNESS_TEST(status_shows_this_nodes_view),
         HARNESS_TEST(a_busy_node_shows_the_digest_at_a_fixed_index),
         HARNESS_TEST(only_the_leader_hands_leadership_over),

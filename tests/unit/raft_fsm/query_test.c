@@ -1,7 +1,9 @@
-/* Reads: query.c (Y1, Y2). */
+/* Reads: query.c (Y1 .. Y3). */
 #include "fixture.h"
 
 #include <stdio.h>
+
+enum { DEAD = 100 }; /* besides as many as one entry expires */
 
 static struct proto_reply list(struct fixture *f, const char *prefix, const char *after, uint32_t max)
 {
@@ -160,6 +162,46 @@ static void sessions_are_listed_by_id(void **state)
     assert_int_equal(reply.status, PROTO_STATUS_NOT_FOUND);
 }
 
+/* Y3 */
+static void a_list_tells_how_many_dead_sessions_it_passed(void **state)
+{
+    struct fixture *f = *state;
+    entry_begin(f);
+    for (unsigned i = 0; i < FSM_EXPIRIES_PER_ENTRY + DEAD; i++) {
+        struct client client = {0};
+        memcpy(client.digest, &i, sizeof i);
+        struct fsm_command command = open_command(&client, 500, 0);
+        entry_add(f, &command);
+    }
+    entry_apply(f);
+    at(f, 500);
+    struct proto_request request = {.kind = PROTO_SESSION_LIST, .body.session_list.max = 1};
+    struct proto_reply reply;
+    assert_in_range(fsm_query(f->fsm, &request, &f->rows, &reply), DEAD, DEAD + 2);
+    assert_int_equal(reply.body.session_list.count, 0);
+}
+
+static void a_fence_tells_how_many_dead_grants_it_passed(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    entry_begin(f);
+    for (unsigned i = 0; i < FSM_EXPIRIES_PER_ENTRY + DEAD; i++) {
+        struct fsm_command command = acquire_command(&a, "k", PROTO_MODE_SHARED, 0);
+        command.body.lock_acquire.ttl_ms = 500;
+        entry_add(f, &command);
+    }
+    entry_apply(f);
+    struct proto_request request = {.kind = PROTO_FENCE_CHECK, .body.fence_check.fence = 1};
+    request.body.fence_check.key = bytes_of("k");
+    struct proto_reply reply;
+    assert_in_range(fsm_query(f->fsm, &request, &f->rows, &reply), 1, 2);
+    assert_int_equal(reply.status, PROTO_STATUS_OK);
+    at(f, 500);
+    assert_in_range(fsm_query(f->fsm, &request, &f->rows, &reply), DEAD, DEAD + 2);
+    assert_int_equal(reply.status, PROTO_STATUS_STALE_FENCE);
+}
+
 static void a_request_can_be_asked_for(void **state)
 {
     struct fixture *f = *state;
@@ -188,6 +230,8 @@ int main(void)
         TEST(a_large_lock_shows_the_first_and_counts_all),
         TEST(a_fence_is_current_while_one_of_its_period_holds),
         TEST(sessions_are_listed_by_id),
+        TEST(a_list_tells_how_many_dead_sessions_it_passed),
+        TEST(a_fence_tells_how_many_dead_grants_it_passed),
         TEST(a_request_can_be_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
