@@ -23,6 +23,21 @@
  * those already written takes time too, and so are some bytes of an image. Some 0.2 ms. */
 enum { WORK_PER_SLICE = 512, WORK_BYTES = 256 };
 
+/* The most that image.c makes of a grant and of a waiter without its value: a number of 64 bits takes 9 bytes, of 32 bits 5, of
+ * 16 bits 3. A record that were larger than it may be would end every node, at the same snapshot (record_end()). */
+enum {
+    GRANT_BYTES_MAX = 1 + 3 * 9 + 5 + 3,
+    WAITER_BYTES_MAX = 1 + 3 * 9 + 5 + 1 + 2 * 3 + 3,
+    LOCK_BYTES_MAX = PROTO_KEY_BYTES_MAX + PROTO_VALUE_BYTES_MAX + 128,
+    REPLY_BYTES_MAX = PROTO_OWNER_BYTES_MAX + 128,
+};
+_Static_assert(LOCK_BYTES_MAX + FSM_WAITING_BYTES_PER_LOCK_MAX + FSM_HOLDERS_PER_LOCK_MAX * GRANT_BYTES_MAX +
+                       FSM_WAITERS_PER_LOCK_MAX * WAITER_BYTES_MAX <
+                   SNAPSHOT_RECORD_BYTES_MAX,
+               "a lock with all that it may have fits a record");
+_Static_assert((FSM_WINDOW_REPLIES_MAX + 1) * REPLY_BYTES_MAX < SNAPSHOT_RECORD_BYTES_MAX,
+               "a session with all that it may remember fits a record");
+
 enum phase { PHASE_SESSIONS, PHASE_LOCKS, PHASE_END, PHASE_DONE };
 
 struct fsm_snapshot {
