@@ -1,21 +1,25 @@
 /* Random entries against the invariants, and against other replicas of the same state: one that builds no effects, one
  * that was restored from a snapshot taken in the middle, whose slices were interleaved with entries. All must have the
- * same digest after every entry. */
+ * same digest after every entry, and those with effects the same ones in the same order. */
 #include "fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLIENTS = 8, KEYS = 6, ENTRIES = 2000, COMMANDS_MAX = 6 };
+#include "protocol/encode.h"
+
+enum { CLIENTS = 8, KEYS = 6, ENTRIES = 2000, COMMANDS_MAX = 6, SENT = 4 };
 
 struct story {
     struct fixture *fixture;
     struct random random;
     struct client clients[CLIENTS];
-    uint64_t tokens[64]; /* given lately; the keys they are of */
+    struct fsm_command sent[CLIENTS][SENT]; /* the latest, by request id */
+    uint64_t tokens[64];                    /* given lately; the keys they are of */
     unsigned keys[64];
     unsigned tokens_count;
     struct fsm *restored; /* joins in the middle */
+    struct fsm_effects restored_effects;
     struct fsm_snapshot *snapshot;
     struct proto_buffer stream;
     uint64_t digest_at_begin;
@@ -146,13 +150,19 @@ static void add_admin(struct story *story)
 
 static void add_of_session(struct story *story, struct client *client)
 {
-    client->ack_floor = one_in(story, 3) ? client->next_request_id - 1 - pick(story, 2) : client->ack_floor;
+    client->ack_floor = one_in(story, 6) ? client->next_request_id - 1 - pick(story, 2) : client->ack_floor;
     if (client->ack_floor >= client->next_request_id) {
         client->ack_floor = 0;
     }
+    struct fsm_command *sent = story->sent[client - story->clients];
     struct fsm_command command = random_of_session(story, client);
-    if (one_in(story, 10) && client->next_request_id > 4) {
-        command.request_id -= pick(story, 4); /* sent again, or another operation under a used id */
+    sent[command.request_id % SENT] = command;
+    if (one_in(story, 5)) {
+        /* The same as before, sent again, or one that did not come in its time. */
+        uint64_t back = pick(story, command.request_id < SENT ? command.request_id : SENT);
+        command = sent[(command.request_id - back) % SENT];
+    } else if (one_in(story, 10) && client->next_request_id > 4) {
+        command.request_id -= pick(story, 4); /* another operation under a used id */
         command.ack_floor = 0;
     }
     if (one_in(story, 40)) {
@@ -235,6 +245,37 @@ static void go_on_with_snapshot(struct story *story)
     story->snapshots++;
 }
 
+static void encode_effects(const struct fsm_effects *effects, struct proto_buffer *out)
+{
+    proto_buffer_clear(out);
+    for (size_t i = 0; i < effects->count; i++) {
+        const struct fsm_effect *found = &effects->list[i];
+        const uint64_t head[] = {found->kind, found->command_index, found->session_id, found->request_id};
+        assert_true(proto_buffer_append(out, head, sizeof head));
+        if (found->kind == FSM_EVENT) {
+            proto_encode_event(out, &found->event);
+        } else if (found->kind != FSM_QUEUED) {
+            proto_encode_reply(out, &found->reply);
+        }
+    }
+}
+
+/* What is remembered of an answer is not all of it: the rest is made again when a request is sent again. */
+static void compare_effects(const struct fsm_effects *effects, const struct fsm_effects *restored)
+{
+    struct proto_buffer bytes[2];
+    for (unsigned i = 0; i < 2; i++) {
+        proto_buffer_init(&bytes[i], SIZE_MAX);
+        encode_effects(i == 0 ? effects : restored, &bytes[i]);
+    }
+    assert_int_equal(bytes[0].size, bytes[1].size);
+    if (bytes[0].size > 0) {
+        assert_memory_equal(bytes[0].data, bytes[1].data, bytes[0].size);
+    }
+    proto_buffer_done(&bytes[0]);
+    proto_buffer_done(&bytes[1]);
+}
+
 /* Every now and then: a state restored from this very moment follows for a while. */
 static void go_on_with_restored(struct story *story)
 {
@@ -248,10 +289,12 @@ static void go_on_with_restored(struct story *story)
         }
     } else if (story->restored != NULL) {
         const struct proto_buffer *entry = &story->fixture->entry;
-        assert_int_equal(fsm_apply(story->restored, entry->data, entry->size, NULL, NULL), FSM_APPLIED);
+        struct fsm_effects *effects = &story->restored_effects;
+        assert_int_equal(fsm_apply(story->restored, entry->data, entry->size, effects, NULL), FSM_APPLIED);
+        compare_effects(&story->fixture->effects, effects);
         fsm_check_invariants(story->restored);
         assert_int_equal(fsm_digest(story->restored), fsm_digest(story->fixture->fsm));
-        if (one_in(story, 100)) {
+        if (one_in(story, 30)) {
             fsm_free(story->restored);
             story->restored = NULL;
         }
@@ -312,6 +355,7 @@ static void replicas_agree_after_every_entry(void **state)
         story.random.state = seed + round;
         story.fixture = fixture_create();
         proto_buffer_init(&story.stream, SIZE_MAX);
+        fsm_effects_init(&story.restored_effects);
         for (unsigned i = 0; i < CLIENTS; i++) {
             memset(story.clients[i].digest, (int)('A' + i / 2),
                    sizeof story.clients[i].digest); /* two share a key */
@@ -325,6 +369,7 @@ static void replicas_agree_after_every_entry(void **state)
         assert_true(story.snapshots > 0);
         fsm_snapshot_end(story.snapshot);
         fsm_free(story.restored);
+        fsm_effects_done(&story.restored_effects);
         proto_buffer_done(&story.stream);
         fixture_free(story.fixture);
     }
