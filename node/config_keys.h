@@ -90,8 +90,9 @@
     X(entries_in_flight, "entries-in-flight", "replication", NUMBER, "256", 1, 65536,                               \
       "Log entries sent to a follower and not yet acknowledged.")                                                   \
     X(append_pace, "append-pace", "replication", DURATION, "4ms", 0, 20,                                            \
-      "Under load, a follower that the majority does without is sent what is new in batches so far apart. 0ms "     \
-      "sends each entry to all at once.")                                                                           \
+      "Under load, a follower that the majority does without is sent what is new in batches so far apart, or "      \
+      "sooner: of less than 32 entries, and no more than log-cache and a fourth of peer-queue-max. 0ms sends each " \
+      "entry to all at once.")                                                                                      \
     X(peer_queue_bytes, "peer-queue-max", "replication", SIZE, "64MiB", 2 * CONFIG_MIB, 4 * CONFIG_GIB,             \
       "Bytes waiting for one other node. What does not fit is dropped and sent again later.")                       \
     X(peer_connect_timeout, "peer-connect-timeout", "replication", DURATION, "1s", 50, CONFIG_MINUTE,               \

@@ -256,6 +256,7 @@ static enum node_exit replica_start(struct node *node)
         .trailing_bytes = config->log_trailing,
         .entries_in_flight_max = (unsigned)config->entries_in_flight,
         .append_pace_ms = (unsigned)config->append_pace,
+        .peer_queue_bytes = config->peer_queue_bytes,
         .segment_bytes = config->log_segment,
         .log_cache_bytes = config->log_cache,
         .random_seed = seed,

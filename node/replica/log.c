@@ -127,6 +127,19 @@ struct log_entry *log_get(const struct log *log, uint64_t index)
     return index >= table->first && index <= table->last ? log_table_slot(table, index)->entry : NULL;
 }
 
+bool log_keeps(const struct log *log, uint64_t first, uint64_t bytes_max)
+{
+    const struct log_table *table = &log->table;
+    uint64_t bytes = 0, most = log->options.cache_bytes < bytes_max ? log->options.cache_bytes : bytes_max;
+    if (first < table->cached_first) {
+        return false;
+    }
+    for (uint64_t index = first; index <= table->last && bytes <= most; index++) {
+        bytes += log_table_slot(table, index)->size;
+    }
+    return bytes <= most;
+}
+
 /* ---- appending ---- */
 
 /* L2: nothing of it reaches the disk; the record that takes the place of `index` voids the rest. */

@@ -86,6 +86,9 @@ void log_flush(struct log *log);
 
 /* The entry if it is in memory, else NULL. Not durable or not released ones always are. No new reference. */
 struct log_entry *log_get(const struct log *log, uint64_t index);
+/* Whether the entries from `first` on are in memory and no more than `bytes_max`, nor than the cache holds: then they stay there
+ * for as long as nothing is appended. */
+bool log_keeps(const struct log *log, uint64_t first, uint64_t bytes_max);
 /* Entries up to `index` are applied: those beyond cache_bytes may leave memory once durable. After log_open() all
  * entries above snapshot_index are in memory until released. */
 void log_release(struct log *log, uint64_t index);

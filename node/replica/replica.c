@@ -168,6 +168,7 @@ static void carry_out(struct replica *replica, const struct raft_event *event, c
         for (unsigned i = 0; i < update->messages.n; i++) {
             replica_send_message(replica, &update->messages.batch[i]);
         }
+        replica_pace_sent(replica);
     }
     if (update->flags & (RAFT_UPDATE_COMMIT_INDEX) && raft_commit_index(&replica->raft) > replica->commit_index) {
         replica->commit_index = raft_commit_index(&replica->raft);

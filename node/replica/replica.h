@@ -47,6 +47,7 @@ struct replica_config {
     uint64_t trailing_bytes;        /* log kept before a snapshot for followers that lag */
     unsigned entries_in_flight_max; /* unacknowledged entries per follower */
     unsigned append_pace_ms;        /* between appends to a follower that the majority does without; 0: none waits */
+    uint64_t peer_queue_bytes;      /* what the link queues for one peer: no more than a share waits for it; 0: any number */
     uint64_t segment_bytes;         /* of the log; 0: default */
     uint64_t log_cache_bytes;       /* 0: default */
     uint64_t log_held_bytes_max;    /* beyond it a leader proposes nothing until its own disk has caught up; 0: default */

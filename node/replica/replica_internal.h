@@ -41,7 +41,9 @@ enum {
     REPLICA_APPLY_BYTES = 1024 * 1024,
     REPLICA_APPEND_BYTES = 512 * 1024,     /* entries of one append frame, if more than one */
     REPLICA_FEED_MAX = 32,                 /* appends that wait for a read of the log, or for the next turn, per peer */
-    REPLICA_PACE_ENTRIES_MAX = 32,         /* entries that wait for the next turn, per peer */
+    REPLICA_PACE_ENTRIES_MAX = 32,         /* that many do not wait for the next turn, per peer; */
+    REPLICA_PACE_QUEUE_SHARE = 4, /* nor does more than a fourth of what the link queues: room for the append that it leaves with,
+                                     which is a frame or so, and for what the socket has not taken yet */
     REPLICA_FEED_READ_BYTES = 1024 * 1024,
     REPLICA_ROUNDS_MAX = 4,                /* proofs of leadership under way */
     REPLICA_WATCH_MS = 1000,
@@ -308,6 +310,9 @@ void replica_hand_over(struct replica *replica);
 void replica_pace_append(struct replica *replica);
 /* Whether what the peer's feed holds, which was just added to, waits for the next turn. */
 bool replica_pace_holds(const struct replica *replica, const struct replica_peer *peer);
+/* After the messages of a step. Raft may have had nothing for a follower that lacks what is new: what waits for it may leave no
+ * later for that. */
+void replica_pace_sent(struct replica *replica);
 void replica_pace_tick(struct replica *replica);
 uint64_t replica_pace_deadline(const struct replica *replica);
 /* A new leadership, which knows nothing of its followers. */

@@ -18,7 +18,11 @@
  *  Q3  Unless as many needed voters as a majority takes are connected, nobody is spare.
  *  Q4  Without load nothing waits: an append that comes later than append_pace_ms after the last turn begins one, and goes to
  *      everybody.
- *  Q5  Nor does what fills raft's window of a follower, however narrow that is. */
+ *  Q5  Nor does what fills raft's window of a follower, however narrow that is.
+ *  Q6  Nor more than the log keeps in memory and the link has room for: what waits is never read from the disk again, and fits
+ *      into the link's queue when it leaves. From the first entry that waits to the end of the log it is less than
+ *      REPLICA_PACE_ENTRIES_MAX entries, no more bytes than the log's cache, and no more than a share of that queue. An entry
+ *      leaves memory when it is committed, and so was sent to others before: it is enough to look after sending. */
 #include "node/replica/replica_internal.h"
 
 static unsigned needed_count(const struct replica *replica)
@@ -84,10 +88,25 @@ static void race_begin(struct replica *replica, uint64_t index)
  * what is proposed: it would fall back until it needs a snapshot. */
 static bool window_is_full(const struct replica *replica, const struct replica_peer *peer)
 {
-    const struct replica_feed_item *last = &peer->feed[peer->feed_count - 1];
+    const struct replica_feed_item *item = &peer->feed[0];
     raft_index match = 0;
     (void)raft_match_index(&replica->raft, peer->node_id, &match);
-    return last->next_index + last->left > match + replica->config.entries_in_flight_max;
+    return item->next_index + item->left > match + replica->config.entries_in_flight_max;
+}
+
+/* Q6 */
+static bool is_little(const struct replica *replica, uint64_t first)
+{
+    uint64_t queue = replica->config.peer_queue_bytes;
+    return log_last_index(replica->log) + 1 - first < REPLICA_PACE_ENTRIES_MAX &&
+           log_keeps(replica->log, first, queue == 0 ? UINT64_MAX : queue / REPLICA_PACE_QUEUE_SHARE);
+}
+
+/* Two appends do not become one frame: nothing is gathered by waiting. */
+static bool may_wait(const struct replica *replica, const struct replica_peer *peer)
+{
+    return peer->feed_count == 1 && is_spare(replica, peer) && !window_is_full(replica, peer) &&
+           is_little(replica, peer->feed[0].next_index);
 }
 
 static uint64_t next_turn_ms(const struct replica *replica)
@@ -119,10 +138,17 @@ void replica_pace_append(struct replica *replica)
 bool replica_pace_holds(const struct replica *replica, const struct replica_peer *peer)
 {
     LOCKSTEP_ASSERT(peer->feed_count > 0);
-    const struct replica_feed_item *last = &peer->feed[peer->feed_count - 1];
-    uint64_t waiting = last->next_index + last->left - peer->feed[0].next_index;
-    return replica->now_ms != replica->pace.all_ms && waiting < REPLICA_PACE_ENTRIES_MAX &&
-           is_spare(replica, peer) && !window_is_full(replica, peer);
+    return replica->now_ms != replica->pace.all_ms && may_wait(replica, peer);
+}
+
+void replica_pace_sent(struct replica *replica)
+{
+    for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
+        struct replica_peer *peer = &replica->peers[i];
+        if (is_held(peer) && !may_wait(replica, peer)) {
+            replica_feed_go_on(replica, peer);
+        }
+    }
 }
 
 void replica_pace_tick(struct replica *replica)

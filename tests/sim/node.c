@@ -352,7 +352,7 @@ void node_start(struct sim_node *node)
         .heartbeat_ms = node->settings.heartbeat_ms,
         .snapshot_after_bytes = sim->snapshot_after_bytes, .trailing_bytes = sim->trailing_bytes,
         .entries_in_flight_max = node->settings.entries_in_flight_max,
-        .append_pace_ms = node->settings.append_pace_ms,
+        .append_pace_ms = node->settings.append_pace_ms, .peer_queue_bytes = sim->peer_queue_bytes,
         .log_held_bytes_max = node->settings.log_held_bytes_max,
         .segment_bytes = sim->segment_bytes,
         .log_cache_bytes = sim->cache_bytes,

@@ -85,7 +85,7 @@ bool cluster_start(struct cluster *cluster, unsigned place)
         .snapshot_after_bytes = options->snapshot_after_bytes, .trailing_bytes = options->trailing_bytes,
         .entries_in_flight_max = options->entries_in_flight_max, .append_pace_ms = options->append_pace_ms,
         .segment_bytes = options->segment_bytes, .log_cache_bytes = options->log_cache_bytes,
-        .log_held_bytes_max = options->log_held_bytes_max,
+        .log_held_bytes_max = options->log_held_bytes_max, .peer_queue_bytes = options->peer_queue_bytes,
         .random_seed = (uint32_t)simulated_random(&cluster->random, UINT32_MAX),
         .bootstrap = members, .bootstrap_count = options->nodes,
     };

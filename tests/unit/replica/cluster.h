@@ -80,7 +80,7 @@ struct cluster_options {
     unsigned nodes;
     uint64_t seed;
     uint64_t snapshot_after_bytes, trailing_bytes;
-    uint64_t segment_bytes, log_cache_bytes, log_held_bytes_max;
+    uint64_t segment_bytes, log_cache_bytes, log_held_bytes_max, peer_queue_bytes;
     unsigned entries_in_flight_max, append_pace_ms;
     unsigned image_bytes; /* of a state's image */
 };

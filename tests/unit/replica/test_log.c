@@ -155,6 +155,12 @@ static void released_entries_leave_memory_beyond_the_cache_and_can_be_read_back(
     assert_non_null(log_get(fixture.log, 28));
     assert_non_null(log_get(fixture.log, 31));
     assert_int_equal(log_term(fixture.log, 1), 1);
+    assert_false(log_keeps(fixture.log, 38, 299));
+    assert_true(log_keeps(fixture.log, 38, 300));
+    assert_true(log_keeps(fixture.log, 41, 0));     /* none */
+    assert_false(log_keeps(fixture.log, 37, 1000)); /* beyond the cache: in memory, but not for long */
+    log_release(fixture.log, 40);
+    assert_false(log_keeps(fixture.log, 37, 1000));
     log_read(fixture.log, 5, 30, 1050, on_read, &got);
     fake_disk_run_all(fixture.fake);
     assert_int_equal(got.first, 5);

@@ -1,4 +1,4 @@
-/* Appends to a follower that the majority does without come in batches, Q1..Q5 of replica_pace.c; and who that is. */
+/* Appends to a follower that the majority does without come in batches, Q1..Q6 of replica_pace.c; and who that is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +21,9 @@ static uint64_t sent_upto[CLUSTER_NODES_MAX + 1];    /* the last entry */
 static uint64_t newest;                              /* the first entry of the last proposal */
 static uint64_t longest_wait[CLUSTER_NODES_MAX + 1]; /* of an entry, in ms */
 static unsigned at_once;                             /* frames with what was proposed in that moment */
+static size_t
+    moment_bytes[CLUSTER_NODES_MAX + 1]; /* of frames with entries, in the last moment that had any */
+static uint64_t moment_ms[CLUSTER_NODES_MAX + 1];
 static uint64_t proposed_ms[CLUSTER_INDEX_MAX];
 
 static bool append_of(const struct link_part *parts, unsigned count, struct wire_frame *ret_frame)
@@ -46,6 +49,10 @@ static void note_append(struct cluster *cluster, uint64_t from, uint64_t to, con
     assert_true(sent_upto[to] == 0 || first <= sent_upto[to] + 1); /* Q1: none is left out */
     sent_upto[to] = frame.append.prev_index + frame.append.count;
     frames_to[to]++;
+    for (unsigned i = 0; i < count; i++) {
+        moment_bytes[to] = (moment_ms[to] == cluster->now_ms ? moment_bytes[to] : 0) + parts[i].size;
+        moment_ms[to] = cluster->now_ms;
+    }
     uint64_t waited = proposed_ms[first] == 0 ? 0 : cluster->now_ms - proposed_ms[first];
     at_once += sent_upto[to] == cluster_status(cluster, (unsigned)from - 1).last_index &&
                proposed_ms[newest] == cluster->now_ms;
@@ -60,15 +67,21 @@ static void watch_appends(struct cluster *cluster)
     memset(sent_upto, 0, sizeof sent_upto);
     memset(longest_wait, 0, sizeof longest_wait);
     memset(proposed_ms, 0, sizeof proposed_ms);
+    memset(moment_ms, 0, sizeof moment_ms);
     cluster->on_frame = note_append;
 }
 
-static void propose(struct cluster *cluster)
+static void propose_bytes(struct cluster *cluster, size_t size)
 {
     unsigned leader = cluster_sure_leader(cluster);
     newest = cluster_status(cluster, leader).last_index + 1;
     proposed_ms[newest] = cluster->now_ms;
-    assert_true(cluster_propose(cluster, leader, 20));
+    assert_true(cluster_propose(cluster, leader, size));
+}
+
+static void propose(struct cluster *cluster)
+{
+    propose_bytes(cluster, 20);
 }
 
 /* A command each millisecond, as a cluster under load. */
@@ -288,6 +301,106 @@ static void a_burst_does_not_wait_for_its_turn(void **state)
     cluster_free(cluster);
 }
 
+/* What waits for a follower, and all that the log has beyond; 0: nothing waits. */
+static uint64_t waiting_bytes(struct cluster *cluster, uint64_t id)
+{
+    const struct replica_peer *peer = peer_of_leader(cluster, id);
+    const struct log *log = peer->replica->log;
+    uint64_t bytes = 0;
+    bool waits = peer->feed_count > 0 && !peer->feed_reading;
+    for (uint64_t index = peer->feed[0].next_index; waits && index <= log_last_index(log); index++) {
+        assert_non_null(log_get(log, index));
+        bytes += log_get(log, index)->size;
+    }
+    return bytes;
+}
+
+/* Q6 */
+static void what_waits_stays_in_a_small_cache(void **state)
+{
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.append_pace_ms = 20;
+    options.log_cache_bytes = 4000;
+    struct cluster *cluster = watched_cluster(options);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        propose_bytes(cluster, 400);
+        cluster_run(cluster, 2);
+        for (uint64_t id = 1; id <= 3; id++) {
+            uint64_t bytes = id == cluster_sure_leader(cluster) + 1 ? 0 : waiting_bytes(cluster, id);
+            most = bytes > most ? bytes : most;
+            assert_true(id == cluster_sure_leader(cluster) + 1 || !peer_of_leader(cluster, id)->feed_reading);
+        }
+    }
+    assert_true(most > options.log_cache_bytes / 2);
+    assert_true(most <= options.log_cache_bytes);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* Silent for a while: raft sends it what it lacks with a heartbeat, and nothing more before it answers. */
+static bool waits_and_raft_sends_no_more(struct cluster *cluster, uint64_t spare)
+{
+    cluster->nodes[spare - 1].stalled_until_ms = cluster->now_ms + 300;
+    cluster_run(cluster, 100);
+    for (unsigned i = 0; i < 15 && waiting_bytes(cluster, spare) == 0; i++) {
+        propose(cluster);
+        cluster_run(
+            cluster,
+            4); /* less than an answer takes: raft sends at once what is proposed when nothing is in flight */
+    }
+    return waiting_bytes(cluster, spare) > 0;
+}
+
+/* Q6: the log goes on without it. */
+static void what_waits_stays_though_raft_has_nothing_more_for_it(void **state)
+{
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.append_pace_ms = 20;
+    options.log_cache_bytes = 4000;
+    struct cluster *cluster = watched_cluster(options);
+    unsigned waited = 0;
+    cluster->delay_min = cluster->delay_max = 5;
+    for (unsigned i = 0; i < 10; i++) {
+        propose_for(cluster, COMMANDS);
+        cluster_run(cluster, 50);
+        uint64_t spare = follower(cluster, false);
+        waited += waits_and_raft_sends_no_more(cluster, spare);
+        for (unsigned ms = 0; ms < options.append_pace_ms; ms++) {
+            propose_bytes(cluster, 400);
+            cluster_run(cluster, 1);
+            assert_true(waiting_bytes(cluster, spare) <= options.log_cache_bytes);
+        }
+        cluster_converge(cluster);
+    }
+    assert_true(waited > 0);
+    cluster_free(cluster);
+}
+
+/* Q6 */
+static void what_waits_fits_into_a_small_queue(void **state)
+{
+    (void)state;
+    struct cluster_options options = cluster_options(3, seed);
+    options.append_pace_ms = 20;
+    options.peer_queue_bytes = 6000;
+    struct cluster *cluster = watched_cluster(options);
+    size_t most = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        propose_bytes(cluster, 200); /* up to four of them */
+        cluster_run(cluster, 1);
+        uint64_t spare = follower(cluster, false);
+        most = moment_bytes[spare] > most ? moment_bytes[spare] : most;
+        assert_true(spare == 0 || waiting_bytes(cluster, spare) <= options.peer_queue_bytes / 4);
+    }
+    assert_true(most > options.peer_queue_bytes / 4);
+    assert_true(most <= options.peer_queue_bytes / 2);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 /* Q5 */
 static void a_narrow_window_does_not_let_the_spare_one_fall_back(void **state)
 {
@@ -339,6 +452,9 @@ int main(void)
         cmocka_unit_test(a_leader_whose_disk_recovers_waits_for_one_only),
         cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
         cmocka_unit_test(a_burst_does_not_wait_for_its_turn),
+        cmocka_unit_test(what_waits_stays_in_a_small_cache),
+        cmocka_unit_test(what_waits_stays_though_raft_has_nothing_more_for_it),
+        cmocka_unit_test(what_waits_fits_into_a_small_queue),
         cmocka_unit_test(a_narrow_window_does_not_let_the_spare_one_fall_back),
         cmocka_unit_test(who_takes_over_is_sent_at_once_what_waits),
     };
