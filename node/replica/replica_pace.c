@@ -15,7 +15,7 @@
  * Invariants
  *  Q1  This is about when, never about what or in which order: the feed's own order stands (E1). Safety does not rest on it.
  *  Q2  Nothing waits here for longer than append_pace_ms.
- *  Q3  Unless as many needed voters as a majority takes are connected, nobody is spare.
+ *  Q3  Unless as many needed voters as a majority takes are connected, nobody is spare. What waited leaves at once then.
  *  Q4  Without load nothing waits: an append that comes later than append_pace_ms after the last turn begins one, and goes to
  *      everybody.
  *  Q5  Nor does what fills raft's window of a follower, however narrow that is.
@@ -156,22 +156,32 @@ void replica_pace_tick(struct replica *replica)
     if (replica_pace_deadline(replica) > replica->now_ms) {
         return;
     }
-    turn_begin(replica);
+    bool is_turn = replica->now_ms >= next_turn_ms(replica);
+    if (is_turn) {
+        turn_begin(replica);
+    }
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
-        if (is_held(&replica->peers[i])) {
-            replica_feed_go_on(replica, &replica->peers[i]);
+        struct replica_peer *peer = &replica->peers[i];
+        if (is_held(peer) && (is_turn || !is_spare(replica, peer))) {
+            replica_feed_go_on(replica, peer);
         }
     }
 }
 
+/* For who is not spare any more, its turn has come: it is needed now, or a needed one was lost (Q3). */
 uint64_t replica_pace_deadline(const struct replica *replica)
 {
+    uint64_t at = UINT64_MAX;
     for (unsigned i = 0; i < REPLICA_MEMBERS_MAX; i++) {
-        if (is_held(&replica->peers[i])) {
-            return next_turn_ms(replica);
+        const struct replica_peer *peer = &replica->peers[i];
+        if (is_held(peer)) {
+            at = is_spare(replica, peer) ? next_turn_ms(replica) : replica->now_ms;
+        }
+        if (at <= replica->now_ms) {
+            break;
         }
     }
-    return UINT64_MAX;
+    return at;
 }
 
 void replica_pace_reset(struct replica *replica)

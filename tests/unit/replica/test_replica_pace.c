@@ -133,6 +133,20 @@ static uint64_t follower(struct cluster *cluster, bool needed)
     return 0;
 }
 
+/* Under load, a moment in which something waits for the spare one. @return who that is. */
+static uint64_t leave_waiting(struct cluster *cluster)
+{
+    unsigned leader = cluster_sure_leader(cluster);
+    uint64_t spare;
+    propose_for(cluster, COMMANDS);
+    do {
+        cluster_run(cluster, 1);
+        propose(cluster);
+        spare = follower(cluster, false);
+    } while (spare == 0 || sent_upto[spare] == cluster_status(cluster, leader).last_index);
+    return spare;
+}
+
 static bool all_acknowledged(struct cluster *cluster)
 {
     return cluster->nodes[cluster_sure_leader(cluster)].pending_count == 0;
@@ -271,6 +285,24 @@ static void nobody_is_spare_while_a_needed_one_is_not_connected(void **state)
     propose_for(cluster, 40);
     assert_int_equal(longest_wait[other], 0);
     cluster_start_all(cluster);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* Q3: its stream breaks, and the majority is with the other one, who is sent at once what has waited for its turn. */
+static void who_is_lost_keeps_the_other_waiting_no_longer(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, 20);
+    uint64_t spare = leave_waiting(cluster), needed = follower(cluster, true);
+    unsigned leader = cluster_sure_leader(cluster);
+    struct cluster_stream *stream = &cluster->streams[leader][needed - 1];
+    stream->stale = true;
+    stream->change_ms = cluster->now_ms;
+    cluster_run(cluster, 0);
+    assert_false(peer_of_leader(cluster, needed)->connected);
+    assert_int_equal(sent_upto[spare], cluster_status(cluster, leader).last_index);
+    assert_true(cluster_run_until(cluster, all_acknowledged, 5));
     cluster_converge(cluster);
     cluster_free(cluster);
 }
@@ -424,17 +456,11 @@ static void who_takes_over_is_sent_at_once_what_waits(void **state)
 {
     (void)state;
     struct cluster *cluster = paced_cluster(3, 20);
-    propose_for(cluster, COMMANDS);
+    uint64_t spare = leave_waiting(cluster);
     unsigned leader = cluster_sure_leader(cluster);
-    uint64_t spare = follower(cluster, false), last = 0;
-    do {
-        cluster_run(cluster, 1);
-        propose(cluster);
-        last = cluster_status(cluster, leader).last_index;
-    } while (sent_upto[spare] == last);
     assert_true(
         replica_transfer(cluster->nodes[leader].replica, (struct local_time){cluster->now_ms}, spare));
-    assert_int_equal(sent_upto[spare], last);
+    assert_int_equal(sent_upto[spare], cluster_status(cluster, leader).last_index);
     cluster_run(cluster, 30);
     assert_int_equal(cluster_sure_leader(cluster), spare - 1);
     cluster_free(cluster);
@@ -451,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_leader_with_a_slow_disk_has_nobody_to_spare),
         cmocka_unit_test(a_leader_whose_disk_recovers_waits_for_one_only),
         cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
+        cmocka_unit_test(who_is_lost_keeps_the_other_waiting_no_longer),
         cmocka_unit_test(a_burst_does_not_wait_for_its_turn),
         cmocka_unit_test(what_waits_stays_in_a_small_cache),
         cmocka_unit_test(what_waits_stays_though_raft_has_nothing_more_for_it),
