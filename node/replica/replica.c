@@ -460,6 +460,7 @@ void replica_link_down(struct replica *replica, struct local_time now, uint64_t 
         return;
     }
     peer->connected = false;
+    replica->handing_told = replica->handing_told && replica->handing_id != peer_id;
     replica_feed_drop(peer);
     replica_stream_end(peer, "the connection was lost");
 }

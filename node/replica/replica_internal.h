@@ -242,6 +242,7 @@ struct replica {
     uint64_t watch_durable_ms; /* for how long it has stood still with a write due */
     struct replica_pace pace;
     uint64_t handing_id; /* who is to be told to stand, see replica_hand_over(); 0: nobody */
+    bool handing_told;   /* and the stream by which it was told is up */
     struct raft_timeout_now handing;
     struct replica_reads reads;
     struct replica_take take;

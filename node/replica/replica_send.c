@@ -271,25 +271,32 @@ static void send_append_result(struct replica *replica, const struct replica_pee
 
 /* Raft tells who is to take over to stand as soon as it acknowledges anything. But one that lacks an entry then, or has not
  * written one yet, does not stand, and is not told again: nothing would be proposed for an election timeout. So it is told
- * when it has acknowledged the last entry; none is added while leadership is handed over. */
+ * when it has acknowledged the last entry; none is added while leadership is handed over. If its stream is down then, or breaks
+ * afterwards, it is told with its next answer: raft does not say it again. Who has stood by then takes no notice. */
 void replica_hand_over(struct replica *replica)
 {
     const struct replica_peer *peer = replica_peer_find(replica, replica->handing_id);
     struct wire_frame frame = {.kind = WIRE_TIMEOUT_NOW, .timeout_now = replica->handing};
     raft_index match = 0;
-    if (peer == NULL || raft_transferee(&replica->raft) != peer->node_id ||
+    if (peer == NULL || replica->handing_told || raft_transferee(&replica->raft) != peer->node_id ||
         raft_match_index(&replica->raft, peer->node_id, &match) != 0 ||
         match < raft_last_index(&replica->raft)) {
         return;
     }
-    replica->handing_id = 0;
-    (void)replica_send_frame(replica, peer, &frame, NULL, 0);
+    replica->handing_told = replica_send_frame(replica, peer, &frame, NULL, 0);
 }
 
 void replica_send_message(struct replica *replica, const struct raft_message *message)
 {
     struct replica_peer *peer = replica_peer_find(replica, message->server_id);
     struct wire_frame frame;
+    if (message->type == RAFT_TIMEOUT_NOW) {
+        replica->handing_id = message->server_id;
+        replica->handing = message->timeout_now;
+        replica->handing_told = false;
+        replica_hand_over(replica);
+        return;
+    }
     if (peer == NULL || !peer->connected) {
         if (message->type == RAFT_APPEND_ENTRIES_RESULT && message->append_entries_result.rejected > 0) {
             replica->step_rejected = true;
@@ -312,11 +319,6 @@ void replica_send_message(struct replica *replica, const struct raft_message *me
     case RAFT_REQUEST_VOTE_RESULT:
         frame = (struct wire_frame){.kind = WIRE_VOTE_RESULT, .vote_result = message->request_vote_result};
         break;
-    case RAFT_TIMEOUT_NOW:
-        replica->handing_id = peer->node_id;
-        replica->handing = message->timeout_now;
-        replica_hand_over(replica);
-        return;
     default:
         replica_fatal(replica, "raft sends a message of a type that this program does not know");
     }

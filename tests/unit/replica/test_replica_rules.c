@@ -358,6 +358,28 @@ static void leadership_is_handed_over_in_the_middle_of_work(void **state)
     }
 }
 
+/* The stream to it breaks before raft's word has left, or with it: it is told when there is a stream again and it has everything,
+ * long before the transfer would be given up. */
+static void who_takes_over_is_told_though_its_stream_breaks(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 60; i++) {
+        struct cluster *cluster = cluster_started(cluster_options(3, seed + i));
+        cluster_converge(cluster);
+        cluster->load_ms = 1;
+        cluster_run(cluster, 100 + i);
+        unsigned old = cluster_sure_leader(cluster), to = (old + 1 + i % 2) % 3;
+        struct local_time now = {cluster->now_ms};
+        assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
+        cluster_run(cluster, i % 4);
+        cluster->streams[old][to].stale = true;
+        cluster->streams[old][to].change_ms = cluster->now_ms;
+        cluster_run(cluster, 200); /* 100 to connect, at the most, and the next heartbeats */
+        assert_int_equal(cluster_sure_leader(cluster), to);
+        cluster_free(cluster);
+    }
+}
+
 /* Raft would take either, and nothing would be proposed for an election timeout. */
 static void leadership_is_not_handed_to_a_named_voter_that_is_gone_or_far_behind(void **state)
 {
@@ -467,6 +489,7 @@ int main(void)
         cmocka_unit_test(nothing_moves_while_a_snapshot_is_put_in_place),
         cmocka_unit_test(leadership_is_handed_to_a_voter_that_is_there),
         cmocka_unit_test(leadership_is_handed_over_in_the_middle_of_work),
+        cmocka_unit_test(who_takes_over_is_told_though_its_stream_breaks),
         cmocka_unit_test(leadership_is_not_handed_to_a_named_voter_that_is_gone_or_far_behind),
         cmocka_unit_test(a_leader_whose_disk_is_behind_proposes_no_more_and_hands_over),
         cmocka_unit_test(a_leader_that_has_its_log_to_apply_is_not_behind),
