@@ -97,6 +97,65 @@ static void who_can_not_be_elected_hastens_the_other(void **state)
     assert_true(soon >= 95); /* of 100; with a second attempt it is two of three */
 }
 
+/* A node that has stood in haste, and nobody answers. */
+static struct replica *stood_in_vain(struct cluster *cluster)
+{
+    unsigned leader = cluster_sure_leader(cluster), nodes = cluster->options.nodes;
+    unsigned self = (leader + 1) % nodes;
+    for (unsigned i = 0; i < nodes; i++) {
+        cluster->nodes[i].stalled_until_ms = i == self ? 0 : cluster->now_ms + 10000;
+    }
+    struct replica *replica = cluster->nodes[self].replica;
+    replica_link_gone(replica, (struct local_time){cluster->now_ms}, leader + 1);
+    cluster_run(cluster, 40);
+    assert_true(replica->haste.stood);
+    return replica;
+}
+
+/* @return whether it stands once more on account of a candidate whose log ends there. */
+static bool asked_by_a_log_of(struct cluster *cluster, struct replica *replica, uint64_t last_index,
+                              uint64_t last_term)
+{
+    struct raft_request_vote vote = {.last_log_index = last_index, .last_log_term = last_term};
+    replica_haste_asked(replica, &vote);
+    bool stands = !replica->haste.stood;
+    cluster_run(cluster, 5);
+    assert_true(replica->haste.stood);
+    return stands;
+}
+
+/* Once, and not for a log that could be elected: both would stand in the same moment. */
+static void who_asks_with_a_shorter_log_hastens_once(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    struct replica *replica = stood_in_vain(cluster);
+    uint64_t last = log_last_index(replica->log), term = log_term(replica->log, last);
+    assert_false(asked_by_a_log_of(cluster, replica, last, term));
+    assert_false(asked_by_a_log_of(cluster, replica, last + 1, term));
+    assert_false(asked_by_a_log_of(cluster, replica, last - 1, term + 1));
+    assert_true(asked_by_a_log_of(cluster, replica, last - 1, term));
+    assert_false(asked_by_a_log_of(cluster, replica, last - 1, term));
+    cluster_free(cluster);
+    cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    replica = stood_in_vain(cluster);
+    assert_true(asked_by_a_log_of(cluster, replica, last + 1, 0)); /* of an older term, however long */
+    cluster_free(cluster);
+}
+
+/* Three others may have as long a log as this one, and be asked by the same candidate. */
+static void among_five_it_hastens_nobody(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(5, seed));
+    cluster_converge(cluster);
+    struct replica *replica = stood_in_vain(cluster);
+    assert_false(asked_by_a_log_of(cluster, replica, 1, 1));
+    cluster_free(cluster);
+}
+
 static unsigned candidate; /* a place */
 
 static bool candidate_has_won_the_pre_vote(struct cluster *cluster)
@@ -287,6 +346,8 @@ int main(void)
         cmocka_unit_test(a_leader_whose_process_ends_is_followed_before_a_timeout),
         cmocka_unit_test(under_load_too),
         cmocka_unit_test(who_can_not_be_elected_hastens_the_other),
+        cmocka_unit_test(who_asks_with_a_shorter_log_hastens_once),
+        cmocka_unit_test(among_five_it_hastens_nobody),
         cmocka_unit_test(who_is_voted_on_does_not_stand_again),
         cmocka_unit_test(a_machine_that_dies_is_missed_by_its_silence),
         cmocka_unit_test(nobody_stands_before_its_log_is_durable),

@@ -230,6 +230,73 @@ static void one_that_stops_answering_is_no_longer_needed(void **state)
     cluster_free(cluster);
 }
 
+/* Two that answer, one of them late: what it acknowledges is never what the race is about. */
+static void the_faster_one_is_needed(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    unsigned leader = cluster_sure_leader(cluster), slow = (leader + 1) % 3;
+    simulated_disk_latency(cluster->nodes[slow].disk, cluster->now_ms, 15, 15);
+    propose_for(cluster, COMMANDS);
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        propose_for(cluster, 1);
+        assert_false(is_needed(cluster, slow + 1));
+        assert_int_not_equal(follower(cluster, true), 0);
+    }
+    simulated_disk_latency(cluster->nodes[slow].disk, cluster->now_ms, 0, 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+/* Answers come turns later, and still say who is faster. */
+static void those_who_are_far_away_race_too(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    cluster->delay_min = cluster->delay_max = 2 * PACE_MS;
+    propose_for(cluster, COMMANDS);
+    uint64_t slow = follower(cluster, true), other = follower(cluster, false);
+    cluster->nodes[slow - 1].stalled_until_ms = cluster->now_ms + 200;
+    propose_for(cluster, COMMANDS);
+    assert_true(is_needed(cluster, other));
+    assert_false(is_needed(cluster, slow));
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
+static unsigned expected_leader;
+
+static bool leads_as_expected(struct cluster *cluster)
+{
+    return cluster_leader(cluster) == (int)expected_leader;
+}
+
+static void hand_over(struct cluster *cluster, unsigned from, unsigned to)
+{
+    struct local_time now = {cluster->now_ms};
+    assert_true(replica_transfer(cluster->nodes[from].replica, now, to + 1));
+    expected_leader = to;
+    assert_true(cluster_run_until(cluster, leads_as_expected, 100));
+}
+
+/* Who was needed when it led the last time means nothing. */
+static void a_new_leadership_has_nobody_to_spare(void **state)
+{
+    (void)state;
+    struct cluster *cluster = paced_cluster(3, PACE_MS);
+    propose_for(cluster, COMMANDS);
+    cluster_run(cluster, 50);
+    cluster->on_frame = NULL; /* which follows one leader */
+    unsigned leader = cluster_sure_leader(cluster);
+    assert_int_not_equal(follower(cluster, true), 0);
+    hand_over(cluster, leader, (leader + 1) % 3);
+    cluster_converge(cluster);
+    hand_over(cluster, (leader + 1) % 3, leader);
+    assert_int_equal(follower(cluster, true), 0);
+    cluster_converge(cluster);
+    cluster_free(cluster);
+}
+
 /* Both followers make the majority then. */
 static void a_leader_with_a_slow_disk_has_nobody_to_spare(void **state)
 {
@@ -474,6 +541,9 @@ int main(void)
         cmocka_unit_test(under_load_who_is_spare_is_sent_batches),
         cmocka_unit_test(without_a_pace_nobody_waits),
         cmocka_unit_test(one_that_stops_answering_is_no_longer_needed),
+        cmocka_unit_test(the_faster_one_is_needed),
+        cmocka_unit_test(those_who_are_far_away_race_too),
+        cmocka_unit_test(a_new_leadership_has_nobody_to_spare),
         cmocka_unit_test(a_leader_with_a_slow_disk_has_nobody_to_spare),
         cmocka_unit_test(a_leader_whose_disk_recovers_waits_for_one_only),
         cmocka_unit_test(nobody_is_spare_while_a_needed_one_is_not_connected),
