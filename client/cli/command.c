@@ -12,13 +12,18 @@
 
 #include "client/cli/exits.h"
 
-static void set_terminal(pid_t group)
+/* The terminal belongs to one group at a time. We hand on what is ours and take back what the command has, and nothing else: of a
+ * job in the background it is the shell's, or that of whoever the user went on to. */
+static void move_terminal(const struct command *command, pid_t from, pid_t to)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction before;
+    if (tcgetpgrp(command->terminal) != from) {
+        return;
+    }
     /* A background process that does this is sent SIGTTOU. */
     (void)sigaction(SIGTTOU, &ignore, &before);
-    (void)tcsetpgrp(STDIN_FILENO, group);
+    (void)tcsetpgrp(command->terminal, to);
     (void)sigaction(SIGTTOU, &before, NULL);
 }
 
@@ -26,7 +31,7 @@ enum { SIGNALS_END = 32 }; /* those behind it have no meaning of their own */
 
 void command_init(struct command *command)
 {
-    *command = (struct command){.pid = 0};
+    *command = (struct command){.terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY)};
     (void)sigemptyset(&command->ignored);
     for (int number = 1; number < SIGNALS_END; number++) {
         struct sigaction action;
@@ -51,8 +56,9 @@ static void original_signals(const sigset_t *ignored)
 static _Noreturn void run_child(const struct command *command, char **argv, pid_t parent, int report)
 {
     (void)setpgid(0, 0);
-    if (command->owns_terminal) {
-        set_terminal(getpid());
+    /* In a pipeline somebody else of our group may be the one who reads the keys: then it is given only if it is asked for. */
+    if (isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1) {
+        move_terminal(command, getpgid(parent), getpid()); /* ours may have been changed by it already */
     }
     original_signals(&command->ignored);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -69,7 +75,6 @@ int command_start(struct command *command, char **argv)
 {
     int report[2];
     int error = 0;
-    command->owns_terminal = isatty(STDIN_FILENO) == 1 && tcgetpgrp(STDIN_FILENO) == getpgrp();
     if (pipe2(report, O_CLOEXEC) != 0) {
         return errno;
     }
@@ -91,7 +96,7 @@ int command_start(struct command *command, char **argv)
         command->pid = pid;
     } else if (pid > 0) {
         (void)waitpid(pid, NULL, 0);
-        command_yield_terminal(command);
+        move_terminal(command, pid, getpgrp());
     }
     return error;
 }
@@ -108,6 +113,20 @@ void command_signal(const struct command *command, int number)
     }
 }
 
+/* Without a terminal, or if somebody else sent it SIGSTOP, whoever continues it knows nothing of us: if we had stopped as well, it
+ * would go on with nobody to renew the lock, or to stop it. */
+static enum command_state stopped(const struct command *command, int number)
+{
+    pid_t foreground = tcgetpgrp(command->terminal);
+    bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
+    if (wants_terminal && command_may_have_terminal(command)) {
+        command_continue(command);
+        return COMMAND_RUNS;
+    }
+    bool by_user = foreground != -1 && (number != SIGSTOP || foreground == command->pid);
+    return by_user ? COMMAND_STOPPED : COMMAND_RUNS;
+}
+
 enum command_state command_reap(struct command *command, int *ret_code)
 {
     int status = 0;
@@ -115,7 +134,7 @@ enum command_state command_reap(struct command *command, int *ret_code)
         return COMMAND_RUNS;
     }
     if (WIFSTOPPED(status)) {
-        return COMMAND_STOPPED;
+        return stopped(command, WSTOPSIG(status));
     }
     /* Children that it left behind would go on without the lock. */
     (void)kill(-command->pid, SIGKILL);
@@ -125,20 +144,18 @@ enum command_state command_reap(struct command *command, int *ret_code)
     return COMMAND_ENDED;
 }
 
+bool command_may_have_terminal(const struct command *command)
+{
+    return tcgetpgrp(command->terminal) == getpgrp();
+}
+
 void command_yield_terminal(const struct command *command)
 {
-    if (command->owns_terminal) {
-        set_terminal(getpgrp());
-    }
+    move_terminal(command, command->pid, getpgrp());
 }
 
 void command_continue(const struct command *command)
 {
-    if (command->pid == 0) {
-        return;
-    }
-    if (command->owns_terminal) {
-        set_terminal(command->pid);
-    }
+    move_terminal(command, getpgrp(), command->pid);
     (void)kill(-command->pid, SIGCONT);
 }

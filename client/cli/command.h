@@ -8,7 +8,7 @@
 
 struct command {
     pid_t pid; /* also its process group; 0: none runs */
-    bool owns_terminal;
+    int terminal; /* of our session; -1: there is none */
     sigset_t ignored; /* what whoever started us ignores (nohup, a shell's background): so does the command */
 };
 
@@ -21,11 +21,13 @@ int command_start(struct command *command, char **argv);
 bool command_running(const struct command *command);
 /* To the whole group. Does nothing if none runs. */
 void command_signal(const struct command *command, int number);
-/* After SIGCHLD. ENDED: `ret_code` is its exit code, or 128 + the signal that ended it. */
+/* After SIGCHLD. ENDED: `ret_code` is its exit code, or 128 + the signal that ended it. STOPPED: the user suspended it. */
 enum command_state command_reap(struct command *command, int *ret_code);
-/* The user suspended it: take the terminal back. */
+/* Whether the terminal is ours to give. */
+bool command_may_have_terminal(const struct command *command);
+/* Take the terminal back, if it has it. */
 void command_yield_terminal(const struct command *command);
-/* The user continued us: give it the terminal again and continue it. */
+/* Give it the terminal, if it is ours to give, and continue it. One must run. */
 void command_continue(const struct command *command);
 
 #endif

@@ -10,7 +10,10 @@
  *   K2  The command and its children are one process group of their own: what is stopped is all of it. If this process is
  *       killed, the kernel kills the command (PR_SET_PDEATHSIG).
  *   K3  Signals that can be passed on are passed on, in every state, but for those that we were started to ignore; a command that
- *       is to be stopped hears SIGTERM once. */
+ *       is to be stopped hears SIGTERM once.
+ *   K4  If the user suspends the command, this process stops with it, as a shell expects of a job, and nothing is renewed; if the
+ *       certain time is over when both are to go on, the command is killed before it does (K1). A command that somebody else stops
+ *       keeps its lock. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -39,6 +42,7 @@ struct run {
     uv_loop_t loop;
     uv_signal_t signals[PASSED_SIGNALS];
     uv_signal_t child_signal;
+    uv_signal_t suspend_signal;
     uv_signal_t continue_signal;
     uv_timer_t kill_timer;
     struct lockstep_async *async;
@@ -61,6 +65,7 @@ static void closed_cb(void *arg, int result)
         uv_close((uv_handle_t *)&run->signals[i], NULL);
     }
     uv_close((uv_handle_t *)&run->child_signal, NULL);
+    uv_close((uv_handle_t *)&run->suspend_signal, NULL);
     uv_close((uv_handle_t *)&run->continue_signal, NULL);
     uv_close((uv_handle_t *)&run->kill_timer, NULL);
 }
@@ -108,6 +113,9 @@ static void lost_cb(struct lockstep_lock *lock, void *arg, enum lockstep_lost_re
 {
     struct run *run = arg;
     (void)lock;
+    if (run->lost) {
+        return; /* continue_cb was faster */
+    }
     run->lost = true;
     (void)cli_report(CLI_EXIT_LOST, "LOST", run->wanted.key, "%s%s%s; stopping the command",
                      lockstep_lost_reason_text((int)reason), detail[0] != '\0' ? ": " : "", detail);
@@ -134,6 +142,61 @@ static void child_ended(struct run *run, int code)
     }
 }
 
+/* K4: we may have been stopped for longer than the lock is certain, and the library tells us only behind this. */
+static void go_on(struct run *run)
+{
+    if (!command_running(&run->child)) {
+        return;
+    }
+    if (lockstep_lock_remaining_ms(run->lock) > 0) {
+        command_continue(&run->child);
+        return;
+    }
+    command_signal(&run->child, SIGKILL);
+    if (!run->lost) {
+        run->lost = true;
+        (void)cli_report(CLI_EXIT_LOST, "LOST", run->wanted.key, "stopped for longer than the lock is certain; killing the command");
+    }
+}
+
+static void continue_cb(uv_signal_t *signal, int number)
+{
+    (void)number;
+    go_on(signal->data);
+}
+
+static void suspend_cb(uv_signal_t *signal, int number);
+
+static void watch_suspend(struct run *run)
+{
+    if (sigismember(&run->child.ignored, SIGTSTP) == 0) { /* K3 */
+        (void)uv_signal_start(&run->suspend_signal, suspend_cb, SIGTSTP);
+    }
+}
+
+/* As every job does; by a signal which the kernel drops where there is no shell that would continue us (ssh -t). Then the command
+ * goes on at once, as it would by itself. */
+static void stop_with_command(struct run *run)
+{
+    (void)uv_signal_stop(&run->suspend_signal);
+    (void)raise(SIGTSTP);
+    watch_suspend(run);
+    if (command_may_have_terminal(&run->child)) {
+        go_on(run);
+    }
+}
+
+/* The terminal sends it to our group, which is not the command's. */
+static void suspend_cb(uv_signal_t *signal, int number)
+{
+    struct run *run = signal->data;
+    if (command_running(&run->child)) {
+        command_signal(&run->child, number); /* and child_cb hears of it */
+    } else {
+        stop_with_command(run);
+    }
+}
+
 static void child_cb(uv_signal_t *signal, int number)
 {
     struct run *run = signal->data;
@@ -145,18 +208,11 @@ static void child_cb(uv_signal_t *signal, int number)
         break;
     case COMMAND_STOPPED:
         command_yield_terminal(&run->child);
-        (void)raise(SIGSTOP); /* as the shell expects; continue_cb goes on */
+        stop_with_command(run);
         break;
     case COMMAND_RUNS:
         break;
     }
-}
-
-static void continue_cb(uv_signal_t *signal, int number)
-{
-    struct run *run = signal->data;
-    (void)number;
-    command_continue(&run->child);
 }
 
 static void signal_cb(uv_signal_t *signal, int number)
@@ -281,6 +337,9 @@ static void watch_signals(struct run *run)
     (void)uv_signal_init(&run->loop, &run->child_signal);
     run->child_signal.data = run;
     (void)uv_signal_start(&run->child_signal, child_cb, SIGCHLD);
+    (void)uv_signal_init(&run->loop, &run->suspend_signal);
+    run->suspend_signal.data = run;
+    watch_suspend(run);
     (void)uv_signal_init(&run->loop, &run->continue_signal);
     run->continue_signal.data = run;
     (void)uv_signal_start(&run->continue_signal, continue_cb, SIGCONT);
@@ -334,8 +393,9 @@ int cli_lock(struct cli *cli, int argc, char **argv)
         .doc = "Run COMMAND while holding the lock KEY.\v"
                "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN and LOCKSTEP_FENCE in its environment. Signals are passed on to "
                "it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its "
-               "children get SIGTERM, and SIGKILL before another can be granted the lock. Without --try or --wait it waits "
-               "for ever. The exit code is COMMAND's, or one of lockstep --help.",
+               "children get SIGTERM, and SIGKILL before another can be granted the lock. A job that is suspended (Ctrl-Z) does "
+               "not renew the lock; if it is over when the job goes on, COMMAND is killed. Without --try or --wait it waits for "
+               "ever. The exit code is COMMAND's, or one of lockstep --help.",
         .children = children,
     };
     struct run run = {.cli = cli, .grace_ms = -1};

@@ -48,6 +48,9 @@ equal $? 6 "exit code of a command that ignores HUP and INT and was sent TERM"
 ignored=$((0x$(sed 's/.*\t//' "$dir/ignored")))
 equal $((ignored & 0x1003)) 3 "HUP and INT of what the command ignores, and not PIPE"
 
+story "as a job of a shell it leaves the terminal to whom it belongs, and is stopped and goes on with its command"
+setsid --wait python3 "$(dirname "$0")/jobs.py" "$lockstep" "$dir" || fail "a job"
+
 story "a lock that is held says by whom"
 handle=$("$lockstep" acquire demo --ttl 30s --value "for a test") || fail "acquire"
 expect_code 120 "$lockstep" lock demo --try -- true
