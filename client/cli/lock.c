@@ -393,9 +393,10 @@ int cli_lock(struct cli *cli, int argc, char **argv)
         .doc = "Run COMMAND while holding the lock KEY.\v"
                "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN and LOCKSTEP_FENCE in its environment. Signals are passed on to "
                "it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its "
-               "children get SIGTERM, and SIGKILL before another can be granted the lock. A job that is suspended (Ctrl-Z) does "
-               "not renew the lock; if it is over when the job goes on, COMMAND is killed. Without --try or --wait it waits for "
-               "ever. The exit code is COMMAND's, or one of lockstep --help.",
+               "children get SIGTERM, and SIGKILL before another can be granted the lock. What COMMAND leaves behind in its "
+               "process group when it ends is killed as well. A job that is suspended (Ctrl-Z) does not renew the lock; if it is "
+               "over when the job goes on, COMMAND is killed. Without --try or --wait it waits for ever. The exit code is "
+               "COMMAND's, or one of lockstep --help.",
         .children = children,
     };
     struct run run = {.cli = cli, .grace_ms = -1};

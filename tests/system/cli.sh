@@ -48,6 +48,11 @@ equal $? 6 "exit code of a command that ignores HUP and INT and was sent TERM"
 ignored=$((0x$(sed 's/.*\t//' "$dir/ignored")))
 equal $((ignored & 0x1003)) 3 "HUP and INT of what the command ignores, and not PIPE"
 
+story "what the command leaves behind in its process group goes with it"
+# tidy: sleep because what is left behind is to run until it is killed
+expect_code 0 "$lockstep" lock demo -- sh -c "sleep 1000 >/dev/null 2>&1 & echo \$! >$dir/left"
+wait_until 20 "the end of what was left behind" has_ended "$(cat "$dir/left")"
+
 story "as a job of a shell it leaves the terminal to whom it belongs, and is stopped and goes on with its command"
 setsid --wait python3 "$(dirname "$0")/jobs.py" "$lockstep" "$dir" || fail "a job"
 
