@@ -146,7 +146,8 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
     (void)snprintf(name, sizeof name, "lockstep %s", argv[0]);
     argv[0] = name;
     program_invocation_name = name; /* what argp's messages begin with */
-    (void)argp_parse(argp, argc, argv, 0, NULL, input);
+    /* In order, so that of several mistakes the first is told: in "lock KEY rsync -a" it is not the option. */
+    (void)argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, input);
 }
 
 /* ---- ends ---- */

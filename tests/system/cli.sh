@@ -303,6 +303,8 @@ expect_code 64 "$lockstep" lock demo
 says command
 expect_code 64 "$lockstep" lock demo true
 says '--'
+expect_code 64 "$lockstep" lock demo rsync -av from to
+says 'put -- before the command'
 expect_code 64 "$lockstep" lock demo --try --wait 1s -- true
 expect_code 64 "$lockstep" nonsense
 expect_code 64 "$lockstep" -o xml list
