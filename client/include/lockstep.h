@@ -287,7 +287,7 @@ struct lockstep_holder {
     uint64_t session_id;
     uint64_t token;
     uint64_t fence;
-    uint64_t remaining_ms; /**< of its lease when the answer was made; 0: its end is due */
+    uint64_t remaining_ms; /**< of its lease, at the answer's cluster time; 0: its end is due */
     enum lockstep_mode mode;
     uint32_t permits;      /**< LOCKSTEP_PERMITS only */
     uint32_t holds;        /**< how often it was entered (reentrant) */
@@ -455,10 +455,12 @@ LOCKSTEP_EXPORT int lockstep_handle_parse(const char *handle, uint64_t *ret_sess
 
 /* ==== queries ====
  * They need no session. By default linearizable: they reflect everything that was acknowledged before the call. With
- * `stale`, any node answers from what it has applied, also without a leader. All block, for request_timeout_ms at most, and
- * return LOCKSTEP_OK, LOCKSTEP_UNREACHABLE (no answer: a query has no effect), LOCKSTEP_INVALID, LOCKSTEP_LIMIT,
- * LOCKSTEP_WRONG_CLUSTER, LOCKSTEP_NO_MEMORY, LOCKSTEP_UNSUPPORTED, LOCKSTEP_PROTOCOL, on a loop also LOCKSTEP_CLOSED, and what is
- * named beside them. Each result is freed by its own function. */
+ * `stale`, any node answers from what it has applied, also without a leader. What remains of leases, waits and delays is counted
+ * from the answer's `time_ms`, the cluster time of the last log entry: while nobody acquires, releases or renews anything, both
+ * stand still until the next lease is over. All block, for request_timeout_ms at most, and return LOCKSTEP_OK,
+ * LOCKSTEP_UNREACHABLE (no answer: a query has no effect), LOCKSTEP_INVALID, LOCKSTEP_LIMIT, LOCKSTEP_WRONG_CLUSTER,
+ * LOCKSTEP_NO_MEMORY, LOCKSTEP_UNSUPPORTED, LOCKSTEP_PROTOCOL, on a loop also LOCKSTEP_CLOSED, and what is named beside them.
+ * Each result is freed by its own function. */
 
 /** One queued acquire. */
 struct lockstep_waiter {
