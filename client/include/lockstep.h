@@ -336,7 +336,8 @@ LOCKSTEP_EXPORT int lockstep_try_acquire(struct lockstep_client *client, const c
 /**
  * Free the handle. If it still holds the lock, the release is sent in the background, again and again until it is answered,
  * as long as the client lives; call lockstep_lock_release() first to know that it was. Once this has returned, on_lost is
- * not running and will not run (except within on_lost itself, where this may be called). Does not wait for the network.
+ * not running and will not run (except within on_lost itself, where this may be called): the caller must hold no mutex that
+ * on_lost takes. Does not wait for the network.
  */
 LOCKSTEP_EXPORT void lockstep_lock_free(struct lockstep_lock *lock);
 
