@@ -1,7 +1,7 @@
 /**
  * @file lockstep.h
  * liblockstep, the client of the Lockstep lock service. This is the only installed header and the reference manual;
- * docs/client.md is the guide, with the reasons.
+ * docs/client.md (installed as share/doc/lockstep/client.md) is the guide, with the reasons.
  *
  * What the library does by itself: it finds the leader and stays with it, opens one session per client, renews it at a
  * third of its TTL, sends a request again with the same id when an answer did not come (so that it takes effect once),
