@@ -50,6 +50,7 @@ struct run {
     struct lockstep_cancel *cancel;
     struct command child;
     bool waiting;
+    bool held; /* it was granted, and nobody has said that it ended */
     bool closing;
     bool lost;
     int code;
@@ -60,7 +61,10 @@ struct run {
 static void closed_cb(void *arg, int result)
 {
     struct run *run = arg;
-    (void)result;
+    if (result != LOCKSTEP_OK && run->held && !run->lost) {
+        (void)cli_report((enum cli_exit)run->code, lockstep_result_name(result), run->wanted.key,
+                         "nobody answers that the lock was given back; it ends with its ttl at the latest");
+    }
     for (unsigned i = 0; i < PASSED_SIGNALS; i++) {
         uv_close((uv_handle_t *)&run->signals[i], NULL);
     }
@@ -86,6 +90,7 @@ static void released_cb(void *arg, int result)
 {
     struct run *run = arg;
     bool ended_early = result == LOCKSTEP_NOT_HELD || result == LOCKSTEP_SESSION_LOST;
+    run->held = !ended_early && result != LOCKSTEP_OK;
     if (ended_early && !run->closing) {
         run->code = cli_report(CLI_EXIT_LOST, "LOST", run->wanted.key, "the lock had ended before the command did");
     }
@@ -251,7 +256,8 @@ static void acquired_cb(void *arg, int result, struct lockstep_lock *lock, const
     struct run *run = arg;
     run->waiting = false;
     run->lock = lock;
-    if (result == LOCKSTEP_OK && run->code == 0) {
+    run->held = result == LOCKSTEP_OK;
+    if (run->held && run->code == 0) {
         start_command(run);
         return;
     }

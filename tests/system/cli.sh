@@ -346,8 +346,19 @@ says subcommand
 expect_code 0 "$lockstep" --version
 says lockstep
 
-story "without a node it says so in time"
+story "who can not give the lock back has the command's exit code, and says how long the lock may be held"
+# tidy: sleep because the command under the lock is to run until it is told to end
+"$lockstep" --timeout 1s -o json lock demo -- sh -c "touch $dir/holding; until [ -e $dir/end ]; do sleep 0.05; done; exit 3" 2>"$dir/err" &
+running=$!
+children+=("$running")
+wait_until 20 "the command" test -e "$dir/holding"
 local_cluster kill 1
+touch "$dir/end"
+wait "$running"
+equal $? 3 "exit code of a command whose lock could not be given back"
+failure_is 'd["error"] == "UNKNOWN" and d["exit_code"] == 3 and "ttl at the latest" in d["message"]'
+
+story "without a node it says so in time"
 begin=$(now_ms)
 expect_code 122 "$lockstep" --timeout 1s lock demo --try -- true
 (($(now_ms) - begin < 6000)) || fail "it took $(($(now_ms) - begin)) ms"
