@@ -396,7 +396,7 @@ LOCKSTEP_EXPORT int lockstep_lock_release(struct lockstep_lock *lock);
 /**
  * Write the lock as text, "ls1-<session id>-<secret>-<token>-<fence>-<key>" (numbers in hexadecimal). Whoever has the text
  * can extend and release the lock and close its session: treat it like a password. From now on this client asks after each
- * renewal whether what it holds still lives.
+ * renewal whether what it holds still lives. Free the lock after the lockstep_client_detach(), or it is given back.
  * @param buffer  gets the terminated text; LOCKSTEP_HANDLE_BYTES_MAX bytes are always enough.
  * @return LOCKSTEP_OK; LOCKSTEP_NOT_HELD if the lock was lost or released; LOCKSTEP_INVALID if the buffer is too small.
  */
