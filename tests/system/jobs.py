@@ -23,9 +23,19 @@ WENT_ON = DIRECTORY / "went-on"
 GO = DIRECTORY / "go"
 PID = DIRECTORY / "command-pid"
 
-# Commands. Each says its pid. The first runs until it is told to end; so does the second, which needs no time to notice that it
-# goes on; the third reads a number from the terminal when it may.
-ENDLESS = f"trap ': >{WENT_ON}' CONT; echo $$ >{PID}.new; mv {PID}.new {PID}; while :; do sleep 0.02; done"
+# Commands. Each says its pid. The first runs until it is told to end; it starts no others, for a shell that is stopped while it does
+# waits for the child, which is stopped too. So does the second, which needs no time to notice that it goes on. The third reads a
+# number from the terminal when it may.
+SLEEPER = f"""
+import os, pathlib, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGCONT, lambda *_: pathlib.Path("{WENT_ON}").touch())
+pathlib.Path("{PID}.new").write_text(str(os.getpid()))
+os.rename("{PID}.new", "{PID}")
+while True:
+    signal.pause()
+"""
+ENDLESS = f"exec {sys.executable} -c '{SLEEPER}'"
 HASTY = f"trap ': >{WENT_ON}' CONT TERM; echo $$ >{PID}.new; mv {PID}.new {PID}; while :; do :; done"
 ASKING = f"echo $$ >{PID}.new; mv {PID}.new {PID}; until [ -e {GO} ]; do sleep 0.02; done; read x </dev/tty; exit $x"
 
