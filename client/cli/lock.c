@@ -240,6 +240,7 @@ static void set_variable(const char *name, uint64_t number)
 
 static void start_command(struct run *run)
 {
+    (void)setenv("LOCKSTEP_ENDPOINTS", run->cli->endpoints, 1); /* a lockstep within asks the same cluster */
     (void)setenv("LOCKSTEP_KEY", run->wanted.key, 1);
     set_variable("LOCKSTEP_TOKEN", lockstep_lock_token(run->lock));
     set_variable("LOCKSTEP_FENCE", lockstep_lock_fence(run->lock));
@@ -397,8 +398,8 @@ int cli_lock(struct cli *cli, int argc, char **argv)
         .parser = parse_lock,
         .args_doc = "KEY -- COMMAND ...",
         .doc = "Run COMMAND while holding the lock KEY.\v"
-               "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN and LOCKSTEP_FENCE in its environment. Signals are passed on to "
-               "it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its "
+               "COMMAND finds LOCKSTEP_KEY, LOCKSTEP_TOKEN, LOCKSTEP_FENCE and LOCKSTEP_ENDPOINTS in its environment. Signals are "
+               "passed on to it, but for those that are ignored from the start (nohup). If the lock is about to be lost, COMMAND and its "
                "children get SIGTERM, and SIGKILL before another can be granted the lock. What COMMAND leaves behind in its "
                "process group when it ends is killed as well. A job that is suspended (Ctrl-Z) does not renew the lock; if it is "
                "over when the job goes on, COMMAND is killed. Without --try or --wait it waits for ever. The exit code is "

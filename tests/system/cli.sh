@@ -11,6 +11,11 @@ second=$("$lockstep" lock demo --ttl 10s -- sh -c 'echo $LOCKSTEP_FENCE')
 ((second > first)) || fail "fence $second after $first"
 expect_code 0 "$lockstep" lock demo -- sh -c 'test "$LOCKSTEP_KEY" = demo -a "$LOCKSTEP_TOKEN" -ge 1'
 
+story "what a command under a lock asks, it asks the same cluster"
+# shellcheck disable=SC2016 # for the inner shell
+expect_code 0 env -u LOCKSTEP_ENDPOINTS "$lockstep" -e "$LOCKSTEP_ENDPOINTS" lock demo -- \
+    sh -c '"$0" check "$LOCKSTEP_KEY" "$LOCKSTEP_FENCE"' "$lockstep"
+
 story "the command's exit code is returned; a command that is not there, or can not be run, has the shells' codes"
 expect_code 7 "$lockstep" lock demo -- sh -c 'exit 7'
 expect_code 143 "$lockstep" lock demo -- sh -c 'kill -TERM $$'
