@@ -9,6 +9,7 @@
 #include "node/config.h"
 #include "node/logger.h"
 #include "node/node.h"
+#include "node/slice.h"
 #include "node/temporary.h"
 
 static void print_exits(void)
@@ -150,6 +151,7 @@ int main(int argc, char **argv)
         return (int)refuse(&errors, &logger);
     }
     tell_doubts(&config, &logger);
+    (void)slice_ask_for_short(); /* before there are threads, which have what this one has */
     if (config.dev && config.data_dir.text[0] == '\0') {
         return (int)run_temporary(&config, &logger);
     }
