@@ -339,19 +339,28 @@ static void leadership_is_handed_to_a_voter_that_is_there(void **state)
     cluster_free(cluster);
 }
 
+/* A cluster whose leader was just told to hand over, to one or the other. */
+static struct cluster *handing_over_under_load(unsigned round, unsigned *ret_old, unsigned *ret_to)
+{
+    struct cluster *cluster = cluster_started(cluster_options(3, seed + round));
+    cluster_converge(cluster);
+    cluster->load_ms = 1;
+    cluster_run(cluster, 100 + round);
+    *ret_old = cluster_sure_leader(cluster);
+    *ret_to = (*ret_old + 1 + round % 2) % 3;
+    struct local_time now = {cluster->now_ms};
+    assert_true(replica_transfer(cluster->nodes[*ret_old].replica, now, *ret_to + 1));
+    return cluster;
+}
+
 /* Who takes over lacks entries in that moment, or writes them still: it is told to stand when it does so no longer, not before,
  * since it would not. */
 static void leadership_is_handed_over_in_the_middle_of_work(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 60; i++) {
-        struct cluster *cluster = cluster_started(cluster_options(3, seed + i));
-        cluster_converge(cluster);
-        cluster->load_ms = 1;
-        cluster_run(cluster, 100 + i);
-        unsigned old = cluster_sure_leader(cluster), to = (old + 1 + i % 2) % 3;
-        struct local_time now = {cluster->now_ms};
-        assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
+        unsigned old, to;
+        struct cluster *cluster = handing_over_under_load(i, &old, &to);
         cluster_run(cluster, 60);
         assert_int_equal(cluster_sure_leader(cluster), to);
         cluster_free(cluster);
@@ -364,13 +373,8 @@ static void who_takes_over_is_told_though_its_stream_breaks(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 60; i++) {
-        struct cluster *cluster = cluster_started(cluster_options(3, seed + i));
-        cluster_converge(cluster);
-        cluster->load_ms = 1;
-        cluster_run(cluster, 100 + i);
-        unsigned old = cluster_sure_leader(cluster), to = (old + 1 + i % 2) % 3;
-        struct local_time now = {cluster->now_ms};
-        assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
+        unsigned old, to;
+        struct cluster *cluster = handing_over_under_load(i, &old, &to);
         cluster_run(cluster, i % 4);
         cluster->streams[old][to].stale = true;
         cluster->streams[old][to].change_ms = cluster->now_ms;
