@@ -119,7 +119,7 @@ static enum command_state stopped(const struct command *command, int number)
 {
     pid_t foreground = tcgetpgrp(command->terminal);
     bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
-    if (wants_terminal && command_may_have_terminal(command)) {
+    if (wants_terminal && foreground == getpgrp()) {
         command_continue(command);
         return COMMAND_RUNS;
     }

@@ -445,9 +445,8 @@ static bool waits_and_raft_sends_no_more(struct cluster *cluster, uint64_t spare
     cluster_run(cluster, 100);
     for (unsigned i = 0; i < 15 && waiting_bytes(cluster, spare) == 0; i++) {
         propose(cluster);
-        cluster_run(
-            cluster,
-            4); /* less than an answer takes: raft sends at once what is proposed when nothing is in flight */
+        /* Less than an answer takes: raft sends at once what is proposed when nothing is in flight. */
+        cluster_run(cluster, 4);
     }
     return waiting_bytes(cluster, spare) > 0;
 }
