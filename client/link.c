@@ -10,7 +10,7 @@
 #include "client/driver.h"
 #include "protocol/assert.h"
 
-enum { READ_BYTES = 64 * 1024, USER_TIMEOUT_MS_MIN = 100 };
+enum { READ_BYTES = 16 * 1024, USER_TIMEOUT_MS_MIN = 100 };
 /* What a link adds to driver.fruitless, and from where on a name's addresses are doubted. */
 enum { FRUITLESS_UNHEARD = 2, FRUITLESS_UNLED = 1, FRUITLESS_DOUBT = 2 };
 
@@ -28,6 +28,7 @@ struct link {
     struct addrinfo *found; /* by name: the addresses, */
     struct addrinfo *first; /* the one that was tried first, */
     struct addrinfo *next;  /* and the one to try next; NULL: all were */
+    char read_buffer[READ_BYTES]; /* libuv fills it and hands it to on_read() at once; what is more comes with the next read */
 };
 
 struct write {
@@ -108,10 +109,9 @@ static void link_fail(struct link *link, const char *why)
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
-    (void)handle;
+    struct link *link = handle->data;
     (void)suggested;
-    buffer->base = malloc(READ_BYTES);
-    buffer->len = buffer->base == NULL ? 0 : READ_BYTES;
+    *buffer = uv_buf_init(link->read_buffer, sizeof(link->read_buffer));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
@@ -128,7 +128,6 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         driver->fruitless = link->led ? 0 : driver->fruitless;
     }
     (void)pthread_mutex_unlock(&driver->mutex);
-    free(buffer->base);
     driver_turn(driver);
 }
 
