@@ -39,23 +39,42 @@ static struct proposed_entry *entry_at(struct proposer *proposer, unsigned posit
 
 /* ---- the queue ---- */
 
-/* For how long `request` may wait for company. Renewals come every third of the TTL: a hundredth of it later is no matter,
- * and a fifth of the shortest that there is is none for any TTL, nor for one that is not told here. The TTL that counts is
- * the shorter of the one that the renewal asks for and the one that its session has: until it is answered, its client is
- * certain by the latter only. */
-static uint64_t patience_ms(const struct core *core, const struct request *request)
+enum { PATIENCE_SHARE = 100 };
+
+/* Renewals come every third of the TTL: a hundredth of it later is no matter, and a fifth of the shortest that there is is none
+ * for any TTL, nor for one that is not told here. The TTL that counts is the shorter of the one that the renewal asks for and
+ * the one that its session has: until it is answered, its client is certain by the latter only. */
+static uint64_t renewal_patience_ms(const struct core *core, const struct request *request)
 {
-    enum { ANY_TTL_MS = PROTO_TTL_MS_MIN / 5, SHARE = 100 };
-    if (!request_is_renewal(request)) {
-        return 0;
-    }
-    uint64_t patience = request->message.body.session_renew.ttl_ms / SHARE;
+    enum { ANY_TTL_MS = PROTO_TTL_MS_MIN / 5 };
+    uint64_t patience = request->message.body.session_renew.ttl_ms / PATIENCE_SHARE;
     if (patience > ANY_TTL_MS) {
-        uint64_t present = fsm_session_ttl(core->fsm, request->message.session_id) / SHARE;
+        uint64_t present = fsm_session_ttl(core->fsm, request->message.session_id) / PATIENCE_SHARE;
         patience = present < patience ? present : patience;
     }
     patience = patience > ANY_TTL_MS ? patience : ANY_TTL_MS;
     return patience < core->options.renew_delay_ms ? patience : core->options.renew_delay_ms;
+}
+
+/* Who is to queue behind others is not granted before one of them is heard of again, and its entry takes this along. On its
+ * own it would stand before that very release in the disk's queue. */
+static uint64_t acquire_patience_ms(const struct core *core, const struct request *request)
+{
+    const struct proto_lock_acquire *acquire = &request->message.body.lock_acquire;
+    uint64_t patience = acquire->wait_ms / PATIENCE_SHARE; /* 0 if it asks once */
+    if (patience == 0 || acquire->reentrant || !fsm_lock_is_queued(core->fsm, acquire->key)) {
+        return 0;
+    }
+    return patience < PROPOSER_QUEUE_PATIENCE_MS ? patience : PROPOSER_QUEUE_PATIENCE_MS;
+}
+
+/* For how long `request` may wait for company. */
+static uint64_t patience_ms(const struct core *core, const struct request *request)
+{
+    if (request_is_renewal(request)) {
+        return renewal_patience_ms(core, request);
+    }
+    return request->message.kind == PROTO_LOCK_ACQUIRE ? acquire_patience_ms(core, request) : 0;
 }
 
 static uint64_t weight(const struct request *request)

@@ -46,6 +46,8 @@ struct cluster_time fsm_time(const struct fsm *fsm);
 
 /* The TTL of a session in milliseconds; 0 if there is none with this id. */
 uint64_t fsm_session_ttl(const struct fsm *fsm, uint64_t session_id);
+/* Whether an acquire that is neither reentrant nor asks once would only be queued, behind others (lock.c, L1). */
+bool fsm_lock_is_queued(const struct fsm *fsm, struct proto_bytes key);
 
 /* When the leader should propose the next entry even without a command: the earliest deadline (never later than the
  * true one; it may be earlier), the current time if expired or ended things wait for their portion, or ms == UINT64_MAX

@@ -259,6 +259,13 @@ uint64_t fsm_session_ttl(const struct fsm *fsm, uint64_t session_id)
     return session == NULL ? 0 : session->ttl_ms;
 }
 
+/* Not while a delay runs: who comes back in it passes the queue (G5). */
+bool fsm_lock_is_queued(const struct fsm *fsm, struct proto_bytes key)
+{
+    const struct lock *lock = fsm->waiters_count == 0 ? NULL : fsm_lock_find(fsm, key);
+    return lock != NULL && lock->rest != NULL && lock->rest->waiters_count > 0 && lock->rest->delay_until_ms == 0;
+}
+
 uint64_t fsm_query(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
                    struct proto_reply *ret_reply)
 {

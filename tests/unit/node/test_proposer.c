@@ -144,12 +144,10 @@ static void renewals_alone_wait_a_moment_for_company(void **state)
     assert_int_equal(commands_in(f->h, 0), 1);
 }
 
-/* For how long a renewal that asks for `ttl_ms` waits by itself. */
-static uint64_t wait_of_renewal(struct fixture *f, uint64_t ttl_ms)
+/* For how long a request waits by itself before it is proposed. */
+static uint64_t wait_of(struct fixture *f, const struct proto_request *request)
 {
-    struct proto_request renew = harness_renew(1, f->session, f->id++);
-    renew.body.session_renew.ttl_ms = ttl_ms;
-    harness_send(f->h, f->connection, &renew);
+    harness_send(f->h, f->connection, request);
     uint64_t sent_ms = f->h->now.ms;
     harness_turn(f->h, 0);
     while (f->h->entries_count == 0) {
@@ -160,6 +158,13 @@ static uint64_t wait_of_renewal(struct fixture *f, uint64_t ttl_ms)
     harness_commit(f->h);
     harness_settle(f->h);
     return waited_ms;
+}
+
+static uint64_t wait_of_renewal(struct fixture *f, uint64_t ttl_ms)
+{
+    struct proto_request renew = harness_renew(1, f->session, f->id++);
+    renew.body.session_renew.ttl_ms = ttl_ms;
+    return wait_of(f, &renew);
 }
 
 /* Until it is answered its client has only the TTL of before. */
@@ -208,6 +213,44 @@ static void renewals_go_along_with_other_requests(void **state)
     harness_turn(f->h, 5);
     f->id = 2;
     send_acquires(f, 1);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 1);
+    assert_int_equal(commands_in(f->h, 0), 2);
+}
+
+static uint64_t wait_of_acquire(struct fixture *f, const char *key, uint64_t wait_ms, bool reentrant)
+{
+    struct proto_request acquire = harness_acquire(1, f->session, f->id++, key, wait_ms);
+    acquire.body.lock_acquire.reentrant = reentrant;
+    return wait_of(f, &acquire);
+}
+
+static void only_who_queues_behind_others_waits_for_company(void **state)
+{
+    struct fixture *f = *state;
+    (void)harness_lock(f->h, f->connection, 1, f->session, f->id++, "k");
+    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false), 0); /* the first: a release under way may let it in */
+    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false), 2);
+    assert_int_equal(wait_of_acquire(f, "k", 10000, false), 2);
+    assert_int_equal(wait_of_acquire(f, "k", 199, false), 1);
+    assert_int_equal(wait_of_acquire(f, "k", 99, false), 0);
+    assert_int_equal(wait_of_acquire(f, "k", 0, false), 0); /* the answer is HELD, at once */
+    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, true), 0); /* it enters its own grant once more */
+    assert_int_equal(wait_of_acquire(f, "free", PROTO_WAIT_FOREVER, false), 0);
+}
+
+static void who_queues_goes_along_with_the_release_that_follows(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t token = harness_lock(f->h, f->connection, 1, f->session, f->id++, "k");
+    (void)wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false);
+    struct proto_request acquire = harness_acquire(1, f->session, f->id++, "k", PROTO_WAIT_FOREVER);
+    harness_send(f->h, f->connection, &acquire);
+    harness_turn(f->h, 0);
+    harness_turn(f->h, 1);
+    assert_int_equal(f->h->entries_count, 0);
+    struct proto_request release = harness_release(1, f->session, f->id++, "k", token);
+    harness_send(f->h, f->connection, &release);
     harness_turn(f->h, 0);
     assert_int_equal(f->h->entries_count, 1);
     assert_int_equal(commands_in(f->h, 0), 2);
@@ -291,6 +334,8 @@ int main(void)
         CORE_TEST(the_longer_a_session_the_longer_its_renewal_may_wait),
         CORE_TEST(a_renewal_that_lengthens_a_short_ttl_waits_by_the_short_one),
         CORE_TEST(renewals_go_along_with_other_requests),
+        CORE_TEST(only_who_queues_behind_others_waits_for_company),
+        CORE_TEST(who_queues_goes_along_with_the_release_that_follows),
         CORE_TEST(a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin),
         CORE_TEST(an_expiry_that_can_not_be_proposed_does_not_spin),
         CORE_TEST(the_log_never_holds_a_secret),

@@ -201,7 +201,9 @@ static void an_expired_session_closes_its_exclusive_locks_for_its_delay(void **s
     acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
     acquire(f, &a, "s", PROTO_MODE_SHARED);
     uint64_t waits = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+    assert_true(fsm_lock_is_queued(f->fsm, bytes_of("k")));
     at(f, 600); /* the entry came late: the delay counts from it */
+    assert_false(fsm_lock_is_queued(f->fsm, bytes_of("k"))); /* G5: one may pass the queue */
     assert_int_equal(query_lock(f, "k").body.lock.delay_remaining_ms, 300);
     assert_int_equal(query_lock(f, "s").body.lock.delay_remaining_ms, 0);
     assert_int_equal(effects_of(f, FSM_WAIT_ENDED), 0);

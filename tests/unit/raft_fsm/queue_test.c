@@ -45,6 +45,22 @@ static void a_shared_request_waits_behind_a_queued_exclusive_one(void **state)
     assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_OK);
 }
 
+static void a_lock_is_queued_from_the_first_waiter_to_the_last(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    assert_false(fsm_lock_is_queued(f->fsm, bytes_of("k")));
+    uint64_t token = acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    acquire(f, &a, "other", PROTO_MODE_EXCLUSIVE);
+    assert_false(fsm_lock_is_queued(f->fsm, bytes_of("k")));
+    enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 500);
+    assert_true(fsm_lock_is_queued(f->fsm, bytes_of("k")));
+    assert_false(fsm_lock_is_queued(f->fsm, bytes_of("other")));
+    assert_int_equal(release(f, &a, "k", token), PROTO_STATUS_OK);
+    assert_false(fsm_lock_is_queued(f->fsm, bytes_of("k")));
+}
+
 static void a_run_of_shared_waiters_is_granted_together(void **state)
 {
     struct fixture *f = *state;
@@ -370,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_lock_is_granted_in_order_of_arrival),
         TEST(a_shared_request_waits_behind_a_queued_exclusive_one),
+        TEST(a_lock_is_queued_from_the_first_waiter_to_the_last),
         TEST(a_run_of_shared_waiters_is_granted_together),
         TEST(permits_are_handed_on_in_order_even_if_a_later_one_would_fit),
         TEST(a_wait_ends_at_its_own_deadline),
