@@ -31,11 +31,18 @@ static void answer_transfer(struct core *core, struct local_time now, struct req
     }
 }
 
+/* The leader's own estimate, so that what remains of a lease is told right while nothing comes into the log. A stale read tells
+ * by its time how old the state is. */
+static struct cluster_time time_of(const struct core *core, const struct request *request)
+{
+    return core->serving && !request->message.stale ? core->clock.time : fsm_time(core->fsm);
+}
+
 /* @return the work that it was. */
 static uint64_t answer_query(struct core *core, struct request *request)
 {
     struct proto_reply reply = {.id = 0};
-    uint64_t work = fsm_query(core->fsm, &request->message, &core->rows, &reply);
+    uint64_t work = fsm_query(core->fsm, time_of(core, request), &request->message, &core->rows, &reply);
     reply.applied_index = core->applied_index;
     request_answer(core, request, &reply);
     return work;

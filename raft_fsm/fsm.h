@@ -37,9 +37,12 @@ enum fsm_result fsm_apply(struct fsm *fsm, const void *entry, size_t size, struc
 
 /* Answer a QUERY operation from the state as it is. `rows` gets the lists; strings point into the state and live
  * until the next fsm_apply(). Sets kind, id, status, time and body; applied_index is the caller's.
+ *
+ * @param as_of  what remains of leases, waits and delays is counted from then, which becomes the reply's time; from the time of
+ *               the state if that is later. It changes nothing else: who is dead is so by the time of the state alone.
  * @return the work that it was: how many sessions, locks, grants and waiters it looked at, about; 1 at least. */
-uint64_t fsm_query(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                   struct proto_reply *ret_reply);
+uint64_t fsm_query(const struct fsm *fsm, struct cluster_time as_of, const struct proto_request *request,
+                   struct proto_rows *rows, struct proto_reply *ret_reply);
 
 /* Cluster time of the state. */
 struct cluster_time fsm_time(const struct fsm *fsm);

@@ -9,9 +9,9 @@
 
 #include "raft_fsm/state.h"
 
-static uint64_t remaining(const struct fsm *fsm, uint64_t deadline_ms)
+static uint64_t remaining(struct cluster_time as_of, uint64_t deadline_ms)
 {
-    return deadline_ms > fsm->time_ms ? deadline_ms - fsm->time_ms : 0;
+    return deadline_ms > as_of.ms ? deadline_ms - as_of.ms : 0;
 }
 
 static struct proto_bytes owner_of(const struct session *session)
@@ -19,20 +19,20 @@ static struct proto_bytes owner_of(const struct session *session)
     return (struct proto_bytes){.data = session->owner, .size = session->owner_bytes};
 }
 
-static uint64_t grant_remaining(const struct fsm *fsm, const struct grant *grant)
+static uint64_t grant_remaining(const struct fsm *fsm, struct cluster_time as_of, const struct grant *grant)
 {
-    return fsm_grant_alive(fsm, grant) ? remaining(fsm, fsm_grant_deadline(grant)) : 0;
+    return fsm_grant_alive(fsm, grant) ? remaining(as_of, fsm_grant_deadline(grant)) : 0;
 }
 
-static uint64_t delay_remaining(const struct fsm *fsm, const struct lock *lock)
+static uint64_t delay_remaining(struct cluster_time as_of, const struct lock *lock)
 {
-    return lock->rest == NULL ? 0 : remaining(fsm, lock->rest->delay_until_ms);
+    return lock->rest == NULL ? 0 : remaining(as_of, lock->rest->delay_until_ms);
 }
 
 /* ---- locks ---- */
 
-static void fill_holders(const struct fsm *fsm, const struct lock *lock, struct proto_rows *rows,
-                         struct proto_lock_reply *ret)
+static void fill_holders(const struct fsm *fsm, struct cluster_time as_of, const struct lock *lock,
+                         struct proto_rows *rows, struct proto_lock_reply *ret)
 {
     const struct grant *grant = lock->grants;
     uint32_t count =
@@ -45,13 +45,13 @@ static void fill_holders(const struct fsm *fsm, const struct lock *lock, struct 
                                                  .mode = (enum proto_mode)lock->mode,
                                                  .permits = grant->permits,
                                                  .holds = grant->holds,
-                                                 .remaining_ms = grant_remaining(fsm, grant)};
+                                                 .remaining_ms = grant_remaining(fsm, as_of, grant)};
     }
     ret->holders = rows->holders;
     ret->holders_shown = count;
 }
 
-static void fill_waiters(const struct fsm *fsm, const struct lock_rest *rest, struct proto_rows *rows,
+static void fill_waiters(struct cluster_time as_of, const struct lock_rest *rest, struct proto_rows *rows,
                          struct proto_lock_reply *ret)
 {
     const struct waiter *waiter = rest->queue;
@@ -65,7 +65,7 @@ static void fill_waiters(const struct fsm *fsm, const struct lock_rest *rest, st
             .request_id = waiter->request_id,
             .mode = (enum proto_mode)waiter->mode,
             .permits = waiter->permits,
-            .remaining_ms = for_ever ? PROTO_WAIT_FOREVER : remaining(fsm, waiter->deadline_ms)};
+            .remaining_ms = for_ever ? PROTO_WAIT_FOREVER : remaining(as_of, waiter->deadline_ms)};
     }
     ret->waiters_count = rest->waiters_count;
     ret->waiters = rows->waiters;
@@ -87,28 +87,28 @@ static uint64_t query_lock_get(const struct fsm *fsm, const struct proto_request
     ret->permits_used = lock->permits_used;
     ret->fence = lock->fence;
     ret->holders_count = lock->holders_count;
-    ret->delay_remaining_ms = delay_remaining(fsm, lock);
-    fill_holders(fsm, lock, rows, ret);
+    ret->delay_remaining_ms = delay_remaining(ret_reply->time, lock);
+    fill_holders(fsm, ret_reply->time, lock, rows, ret);
     if (lock->rest != NULL) {
-        fill_waiters(fsm, lock->rest, rows, ret);
+        fill_waiters(ret_reply->time, lock->rest, rows, ret);
         ret->has_value = lock->rest->value != NULL;
         ret->value = (struct proto_bytes){.data = lock->rest->value, .size = lock->rest->value_bytes};
     }
     return 1 + ret->holders_shown + ret->waiters_shown;
 }
 
-static struct proto_lock_row lock_row(const struct fsm *fsm, const struct lock *lock)
+static struct proto_lock_row lock_row(const struct fsm *fsm, struct cluster_time as_of, const struct lock *lock)
 {
     struct proto_lock_row row = {.key = {.data = lock->key, .size = lock->key_bytes},
                                  .mode = (enum proto_mode)lock->mode,
                                  .holders_count = lock->holders_count,
                                  .waiters_count = lock->rest == NULL ? 0 : lock->rest->waiters_count,
                                  .fence = lock->fence,
-                                 .delay_remaining_ms = delay_remaining(fsm, lock)};
+                                 .delay_remaining_ms = delay_remaining(as_of, lock)};
     if (lock->grants != NULL) {
         row.session_id = lock->grants->session->id;
         row.owner = owner_of(lock->grants->session);
-        row.remaining_ms = grant_remaining(fsm, lock->grants);
+        row.remaining_ms = grant_remaining(fsm, as_of, lock->grants);
     }
     return row;
 }
@@ -141,7 +141,7 @@ static uint64_t query_lock_list(const struct fsm *fsm, const struct proto_reques
             ret->more = true;
             return 1 + ret->count;
         }
-        rows->locks[ret->count] = lock_row(fsm, fsm_lock_of_node(node));
+        rows->locks[ret->count] = lock_row(fsm, ret_reply->time, fsm_lock_of_node(node));
         ret->count++;
     }
 }
@@ -177,12 +177,12 @@ static uint64_t query_fence_check(const struct fsm *fsm, const struct proto_requ
 
 /* ---- sessions ---- */
 
-static struct proto_session_row session_row(const struct fsm *fsm, const struct session *session)
+static struct proto_session_row session_row(struct cluster_time as_of, const struct session *session)
 {
     return (struct proto_session_row){.session_id = session->id,
                                       .owner = owner_of(session),
                                       .ttl_ms = session->ttl_ms,
-                                      .remaining_ms = remaining(fsm, session->deadline_ms),
+                                      .remaining_ms = remaining(as_of, session->deadline_ms),
                                       .lock_delay_ms = session->lock_delay_ms,
                                       .grants_count = session->grants_count,
                                       .waits_count = session->waits_count,
@@ -198,7 +198,7 @@ static uint64_t query_session_get(const struct fsm *fsm, const struct proto_requ
         ret_reply->status = PROTO_STATUS_NOT_FOUND;
         return 1;
     }
-    rows->sessions[0] = session_row(fsm, session);
+    rows->sessions[0] = session_row(ret_reply->time, session);
     ret_reply->body.session_list.rows = rows->sessions;
     ret_reply->body.session_list.count = 1;
     return 1;
@@ -224,7 +224,7 @@ static uint64_t query_session_list(const struct fsm *fsm, const struct proto_req
             ret->more = true;
             break;
         }
-        rows->sessions[ret->count] = session_row(fsm, session);
+        rows->sessions[ret->count] = session_row(ret_reply->time, session);
         ret->count++;
     }
     return work;
@@ -266,14 +266,14 @@ bool fsm_lock_is_queued(const struct fsm *fsm, struct proto_bytes key)
     return lock != NULL && lock->rest != NULL && lock->rest->waiters_count > 0 && lock->rest->delay_until_ms == 0;
 }
 
-uint64_t fsm_query(const struct fsm *fsm, const struct proto_request *request, struct proto_rows *rows,
-                   struct proto_reply *ret_reply)
+uint64_t fsm_query(const struct fsm *fsm, struct cluster_time as_of, const struct proto_request *request,
+                   struct proto_rows *rows, struct proto_reply *ret_reply)
 {
     memset(ret_reply, 0, sizeof *ret_reply);
     ret_reply->kind = request->kind;
     ret_reply->id = request->id;
     ret_reply->status = PROTO_STATUS_OK;
-    ret_reply->time = fsm_time(fsm);
+    ret_reply->time.ms = as_of.ms > fsm->time_ms ? as_of.ms : fsm->time_ms;
 #define X_LOG(enum_name, function)
 #define X_LOCAL(enum_name, function)
 #define X_QUERY(enum_name, function) \

@@ -53,10 +53,6 @@ static error_t parse_show(int key, char *argument, struct argp_state *state)
     }
 }
 
-#define LEFT_STANDS                                                                                                      \
-    "LEFT counts from the last entry of the cluster's log: while nobody acquires, releases or renews anything it stands still, " \
-    "until the next lease is over."
-
 static const struct argp_child show_children[] = {{&cli_common_argp, 0, NULL, 0}, {0}};
 
 static const char *number_text(uint64_t number, char *ret_text)
@@ -196,7 +192,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
     static const struct argp argp = {.options = show_options,
                                      .parser = parse_show,
                                      .args_doc = "KEY",
-                                     .doc = "Show one lock: holders, waiters, value, delay.\v" LEFT_STANDS,
+                                     .doc = "Show one lock: holders, waiters, value, delay.",
                                      .children = show_children};
     static const char *const names[] = {"KEY", NULL};
     struct show_words words = {.cli = cli, .names = names, .arguments_max = 1};
@@ -347,7 +343,7 @@ int cli_list(struct cli *cli, int argc, char **argv)
     static const struct argp argp = {.options = show_options,
                                      .parser = parse_show,
                                      .args_doc = "[PREFIX]",
-                                     .doc = "List the locks in use, or those whose key begins with PREFIX.\v" LEFT_STANDS,
+                                     .doc = "List the locks in use, or those whose key begins with PREFIX.",
                                      .children = show_children};
     struct show_words words = {.cli = cli, .arguments_max = 1};
     cli_parse(&argp, argc, argv, &words);
@@ -360,7 +356,7 @@ int cli_sessions(struct cli *cli, int argc, char **argv)
     static const struct argp argp = {.options = show_options,
                                      .parser = parse_show,
                                      .args_doc = "",
-                                     .doc = "List the sessions.\v" LEFT_STANDS,
+                                     .doc = "List the sessions.",
                                      .children = show_children};
     struct show_words words = {.cli = cli};
     cli_parse(&argp, argc, argv, &words);

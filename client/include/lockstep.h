@@ -457,8 +457,8 @@ LOCKSTEP_EXPORT int lockstep_handle_parse(const char *handle, uint64_t *ret_sess
 /* ==== queries ====
  * They need no session. By default linearizable: they reflect everything that was acknowledged before the call. With
  * `stale`, any node answers from what it has applied, also without a leader. What remains of leases, waits and delays is counted
- * from the answer's `time_ms`, the cluster time of the last log entry: while nobody acquires, releases or renews anything, both
- * stand still until the next lease is over. All block, for request_timeout_ms at most, and return LOCKSTEP_OK,
+ * from the answer's `time_ms`: the cluster time of the answer or, with `stale`, of the last log entry that the node has applied;
+ * while nobody acquires, releases or renews anything, the latter stands still. All block, for request_timeout_ms at most, and return LOCKSTEP_OK,
  * LOCKSTEP_UNREACHABLE (no answer: a query has no effect), LOCKSTEP_INVALID, LOCKSTEP_LIMIT, LOCKSTEP_WRONG_CLUSTER,
  * LOCKSTEP_NO_MEMORY, LOCKSTEP_UNSUPPORTED, LOCKSTEP_PROTOCOL, on a loop also LOCKSTEP_CLOSED, and what is named beside them.
  * Each result is freed by its own function. */

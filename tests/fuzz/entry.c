@@ -156,7 +156,7 @@ static void step_command(struct world *world)
         struct proto_reply reply;
         choose_request(input, &world->known, 0, kind, 1, &request);
         if (operation->served_by == PROTO_QUERY) {
-            fsm_query(world->leader, &request, &rows, &reply);
+            fsm_query(world->leader, fsm_time(world->leader), &request, &rows, &reply);
         }
         return;
     }

@@ -147,7 +147,7 @@ static void query_run(struct run *run, const struct story_line *line)
 {
     struct proto_reply reply;
     memset(&reply, 0, sizeof reply);
-    fsm_query(run->fsm, &line->query, &run->rows, &reply);
+    fsm_query(run->fsm, fsm_time(run->fsm), &line->query, &run->rows, &reply);
     render_query(&run->render, &run->story, &reply);
 }
 

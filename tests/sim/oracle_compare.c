@@ -102,7 +102,7 @@ static void compare_key(struct sim *sim, uint64_t index, struct oracle_key *key)
     struct proto_request request = {.kind = PROTO_LOCK_GET,
                                     .body.lock_get.key = {(const uint8_t *)key->name, key->bytes}};
     struct proto_reply reply;
-    fsm_query(oracle->fsm, &request, &oracle->rows, &reply);
+    fsm_query(oracle->fsm, fsm_time(oracle->fsm), &request, &oracle->rows, &reply);
     if (sim->options.plant != NULL) {
         lie_about(sim, key, &reply.body.lock);
     }

@@ -186,7 +186,7 @@ static void take_request(struct client *client, struct proto_bytes body)
         refuse(&owner, request.kind, PROTO_STATUS_NOT_LEADER);
     } else if (proto_operation_find(request.kind)->served_by == PROTO_QUERY) {
         struct proto_reply reply;
-        fsm_query(w.fsm, &request, &w.rows, &reply);
+        fsm_query(w.fsm, fsm_time(w.fsm), &request, &w.rows, &reply);
         send_frame(&owner, encode_reply, &reply);
     } else {
         add_command(&owner, &request);

@@ -203,7 +203,7 @@ static bool state_has(const struct hold_slot *slot)
 {
     struct proto_request request = {.kind = PROTO_LOCK_GET, .body.lock_get.key = {(const uint8_t *)slot->key, 2}};
     struct proto_reply reply;
-    fsm_query(w.fsm, &request, &w.rows, &reply);
+    fsm_query(w.fsm, fsm_time(w.fsm), &request, &w.rows, &reply);
     for (uint32_t i = 0; i < reply.body.lock.holders_shown; i++) {
         if (reply.body.lock.holders[i].token == lsc_hold_token(slot->hold)) {
             return true;

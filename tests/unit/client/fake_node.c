@@ -173,7 +173,7 @@ static void take_request(struct fake_node *node, struct peer *peer, struct proto
         apply(node, peer, &request);
     } else if (operation->served_by == PROTO_QUERY) {
         struct proto_reply reply = {0};
-        fsm_query(node->fsm, &request, &node->rows, &reply);
+        fsm_query(node->fsm, fsm_time(node->fsm), &request, &node->rows, &reply);
         reply.kind = request.kind;
         reply.id = request.id;
         send_reply(peer, &reply);

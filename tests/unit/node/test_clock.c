@@ -129,7 +129,7 @@ static bool alive(struct harness *h, uint64_t session)
     struct proto_request get = {.kind = PROTO_SESSION_GET, .id = 1, .stale = true};
     get.body.session_get.session_id = session;
     struct proto_reply reply = {.id = 0};
-    fsm_query(h->core->fsm, &get, &rows, &reply);
+    fsm_query(h->core->fsm, fsm_time(h->core->fsm), &get, &rows, &reply);
     return reply.status == PROTO_STATUS_OK;
 }
 

@@ -27,8 +27,46 @@ static void reads_of_a_turn_share_one_proof_and_wait_for_it(void **state)
         struct proto_reply reply = harness_expect(h, c, id, PROTO_STATUS_OK);
         assert_int_equal(reply.body.lock.fence, token);
         assert_int_equal(reply.applied_index, h->applied_index);
-        assert_true(reply.time.ms == fsm_time(h->core->fsm).ms);
     }
+}
+
+/* How much is left of the lease of "k", and at what time. */
+static uint64_t remaining_of_k(struct harness *h, uint64_t connection, bool stale, uint64_t *ret_time_ms)
+{
+    struct proto_request get = harness_get(++h->next_id + 1000, "k", stale);
+    harness_send(h, connection, &get);
+    harness_turn(h, 0);
+    if (!stale) {
+        harness_prove(h, true);
+        harness_turn(h, 0);
+    }
+    struct proto_reply reply = harness_expect(h, connection, get.id, PROTO_STATUS_OK);
+    assert_int_equal(reply.body.lock.holders_shown, 1);
+    *ret_time_ms = reply.time.ms;
+    return reply.body.lock.holders[0].remaining_ms;
+}
+
+/* A stale answer tells by its time how old it is. */
+static void what_remains_is_told_as_of_now_by_who_leads(void **state)
+{
+    struct harness *h = *state;
+    harness_lead(h);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    (void)harness_lock(h, c, 1, session, 1, "k");
+    uint64_t state_ms = fsm_time(h->core->fsm).ms;
+    uint64_t before_ms = 0, after_ms = 0, stale_ms = 0;
+    harness_turn(h, 5);
+    uint64_t before = remaining_of_k(h, c, false, &before_ms);
+    for (unsigned i = 0; i < 100; i++) {
+        harness_turn(h, 50);
+    }
+    assert_int_equal(fsm_time(h->core->fsm).ms, state_ms); /* nothing came into the log */
+    uint64_t after = remaining_of_k(h, c, false, &after_ms);
+    assert_int_equal(before - after, 5000);
+    assert_int_equal(after_ms - before_ms, 5000);
+    assert_int_equal(remaining_of_k(h, c, true, &stale_ms), after + (after_ms - state_ms));
+    assert_int_equal(stale_ms, state_ms);
 }
 
 /* More than its connection's bound, asked for in one go: that is no reason to cut off a client that reads. */
@@ -322,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HARNESS_TEST(reads_of_a_turn_share_one_proof_and_wait_for_it),
+        HARNESS_TEST(what_remains_is_told_as_of_now_by_who_leads),
         HARNESS_TEST(a_client_that_has_much_to_read_yet_waits_for_more_answers),
         HARNESS_TEST(a_client_that_does_not_read_keeps_no_other_from_reading),
         HARNESS_TEST(a_client_that_does_not_read_does_not_hold_up_the_end),

@@ -259,7 +259,7 @@ struct proto_reply query_lock(struct fixture *fixture, const char *key)
     struct proto_request request = {.kind = PROTO_LOCK_GET, .id = 7};
     request.body.lock_get.key = bytes_of(key);
     struct proto_reply reply;
-    fsm_query(fixture->fsm, &request, &fixture->rows, &reply);
+    fsm_query(fixture->fsm, fsm_time(fixture->fsm), &request, &fixture->rows, &reply);
     assert_int_equal(reply.status, PROTO_STATUS_OK);
     assert_int_equal(reply.id, 7);
     return reply;

@@ -111,10 +111,10 @@ static void the_floor_forgets_and_refuses_what_lies_below(void **state)
     get.body.request_get.session_id = a.session_id;
     get.body.request_get.request_id = first.request_id;
     struct proto_reply reply;
-    fsm_query(f->fsm, &get, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &get, &f->rows, &reply);
     assert_int_equal(reply.status, PROTO_STATUS_NOT_FOUND);
     get.body.request_get.request_id = second.request_id;
-    fsm_query(f->fsm, &get, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &get, &f->rows, &reply);
     assert_int_equal(reply.status, PROTO_STATUS_OK);
     assert_int_equal(reply.body.request.token, 2);
 }
@@ -135,7 +135,7 @@ static void a_wait_below_the_floor_ends_but_is_not_remembered(void **state)
     get.body.request_get.session_id = b.session_id;
     get.body.request_get.request_id = waits;
     struct proto_reply reply;
-    fsm_query(f->fsm, &get, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &get, &f->rows, &reply);
     assert_int_equal(reply.status, PROTO_STATUS_NOT_FOUND);
 }
 

@@ -12,7 +12,7 @@ static struct proto_reply list(struct fixture *f, const char *prefix, const char
     request.body.lock_list.after = bytes_of(after);
     request.body.lock_list.max = max;
     struct proto_reply reply;
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     assert_int_equal(reply.status, PROTO_STATUS_OK);
     return reply;
 }
@@ -105,13 +105,41 @@ static void a_large_lock_shows_the_first_and_counts_all(void **state)
     assert_int_equal(reply.body.lock.holders[63].token, 64);
 }
 
+static struct proto_reply lock_as_of(struct fixture *f, uint64_t ms)
+{
+    struct proto_request request = {.kind = PROTO_LOCK_GET, .body.lock_get.key = bytes_of("k")};
+    struct proto_reply reply;
+    fsm_query(f->fsm, (struct cluster_time){ms}, &request, &f->rows, &reply);
+    return reply;
+}
+
+/* Who is due is held until its entry: it shows with nothing left. */
+static void what_remains_is_counted_from_the_time_that_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 5000, 0);
+    acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 900);
+    static const struct {
+        uint64_t as_of_ms, time_ms, held_ms, waits_ms;
+    } cases[] = {{0, 100, 900, 800}, {100, 100, 900, 800}, {101, 101, 899, 799}, {999, 999, 1, 0}, {1500, 1500, 0, 0}};
+    at(f, 100);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct proto_reply reply = lock_as_of(f, cases[i].as_of_ms);
+        assert_int_equal(reply.time.ms, cases[i].time_ms);
+        assert_int_equal(reply.body.lock.holders[0].remaining_ms, cases[i].held_ms);
+        assert_int_equal(reply.body.lock.waiters[0].remaining_ms, cases[i].waits_ms);
+    }
+}
+
 static enum proto_status check_fence(struct fixture *f, const char *key, uint64_t fence, uint64_t *ret_fence)
 {
     struct proto_request request = {.kind = PROTO_FENCE_CHECK};
     request.body.fence_check.key = bytes_of(key);
     request.body.fence_check.fence = fence;
     struct proto_reply reply;
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     *ret_fence = reply.body.fence.fence;
     return reply.status;
 }
@@ -144,12 +172,12 @@ static void sessions_are_listed_by_id(void **state)
     at(f, 500);
     struct proto_request request = {.kind = PROTO_SESSION_LIST, .body.session_list.max = 1};
     struct proto_reply reply;
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     assert_int_equal(reply.body.session_list.count, 1);
     assert_int_equal(reply.body.session_list.rows[0].session_id, a.session_id);
     assert_true(reply.body.session_list.more);
     request.body.session_list.after_id = a.session_id;
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     const struct proto_session_row *row = &reply.body.session_list.rows[0];
     assert_int_equal(row->session_id, c.session_id);
     assert_int_equal(row->grants_count, 1);
@@ -158,7 +186,7 @@ static void sessions_are_listed_by_id(void **state)
     assert_int_equal(row->lock_delay_ms, 20);
     assert_false(reply.body.session_list.more);
     request = (struct proto_request){.kind = PROTO_SESSION_GET, .body.session_get.session_id = 2};
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     assert_int_equal(reply.status, PROTO_STATUS_NOT_FOUND);
 }
 
@@ -177,7 +205,7 @@ static void a_list_tells_how_many_dead_sessions_it_passed(void **state)
     at(f, 500);
     struct proto_request request = {.kind = PROTO_SESSION_LIST, .body.session_list.max = 1};
     struct proto_reply reply;
-    assert_in_range(fsm_query(f->fsm, &request, &f->rows, &reply), DEAD, DEAD + 2);
+    assert_in_range(fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply), DEAD, DEAD + 2);
     assert_int_equal(reply.body.session_list.count, 0);
 }
 
@@ -195,10 +223,10 @@ static void a_fence_tells_how_many_dead_grants_it_passed(void **state)
     struct proto_request request = {.kind = PROTO_FENCE_CHECK, .body.fence_check.fence = 1};
     request.body.fence_check.key = bytes_of("k");
     struct proto_reply reply;
-    assert_in_range(fsm_query(f->fsm, &request, &f->rows, &reply), 1, 2);
+    assert_in_range(fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply), 1, 2);
     assert_int_equal(reply.status, PROTO_STATUS_OK);
     at(f, 500);
-    assert_in_range(fsm_query(f->fsm, &request, &f->rows, &reply), DEAD, DEAD + 2);
+    assert_in_range(fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply), DEAD, DEAD + 2);
     assert_int_equal(reply.status, PROTO_STATUS_STALE_FENCE);
 }
 
@@ -212,10 +240,10 @@ static void a_request_can_be_asked_for(void **state)
     request.body.request_get.session_id = a.session_id;
     request.body.request_get.request_id = waits;
     struct proto_reply reply;
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     assert_int_equal(reply.body.request.status, PROTO_STATUS_QUEUED);
     request.body.request_get.request_id = waits - 1;
-    fsm_query(f->fsm, &request, &f->rows, &reply);
+    fsm_query(f->fsm, fsm_time(f->fsm), &request, &f->rows, &reply);
     assert_int_equal(reply.body.request.status, PROTO_STATUS_OK);
     assert_int_equal(reply.body.request.token, token);
     assert_int_equal(reply.body.request.fence, token);
@@ -228,6 +256,7 @@ int main(void)
         TEST(locks_are_listed_in_byte_order_by_prefix_and_page),
         TEST(a_lock_shows_holders_and_waiters_in_order),
         TEST(a_large_lock_shows_the_first_and_counts_all),
+        TEST(what_remains_is_counted_from_the_time_that_is_asked_for),
         TEST(a_fence_is_current_while_one_of_its_period_holds),
         TEST(sessions_are_listed_by_id),
         TEST(a_list_tells_how_many_dead_sessions_it_passed),

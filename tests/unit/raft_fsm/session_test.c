@@ -16,7 +16,7 @@ static void opening_again_with_the_same_key_finds_the_live_session(void **state)
     assert_int_equal(reply->body.session.deadline.ms, 2400);
     struct proto_request get = {.kind = PROTO_SESSION_GET, .body.session_get.session_id = a.session_id};
     struct proto_reply row;
-    fsm_query(f->fsm, &get, &f->rows, &row);
+    fsm_query(f->fsm, fsm_time(f->fsm), &get, &f->rows, &row);
     assert_int_equal(row.body.session_list.count, 1);
     assert_memory_equal(row.body.session_list.rows[0].owner.data, "renamed", 7);
     assert_int_equal(row.body.session_list.rows[0].lock_delay_ms, 70);
