@@ -75,10 +75,11 @@ def one_client(medians):
     ours = medians.ours(latency("acquire", "p50"), "w1", clients=1)
     zookeeper = medians.best(latency("acquire", "p50"), min, "w1", "zookeeper", mode="lean", clients=1)
     yield judged("w1", "p50 of one client over ZooKeeper lean", over(ours, zookeeper), LESS, 0.5, "x")
-    floors = [record["floor"] for found in medians.records("w1", "lockstep", clients=1) for record in found if "floor" in record]
-    # The least of the run: what disturbs the machine only ever raises a floor.
-    floor = min((one["write_us"]["p50"] + one["round_trip_us"]["p50"] for one in floors), default=None)
-    yield judged("w1", "p50 of one client over one durable write and one round trip", over(ours, floor), LESS, 1.6, "x")
+    # Each repetition by the floor that was measured beside it: the machine is not the same for all of them.
+    ratios = [latency("acquire", "p50")(record) / (record["floor"]["write_us"]["p50"] + record["floor"]["round_trip_us"]["p50"])
+              for found in medians.records("w1", "lockstep", clients=1) for record in found if "floor" in record]
+    yield judged("w1", "p50 of one client over one durable write and one round trip",
+                 statistics.median(ratios) if ratios else None, LESS, 1.6, "x")
 
 
 def handoff(medians):
