@@ -51,6 +51,25 @@ static bool open_directory(struct opening *opening)
     return true;
 }
 
+/* Our name in the directory above may be as new as we are, whoever made it; until that one is synced, a loss of power can take it, and
+ * with it all that is synced in here. Each start does so: one that was to do it may have ended before. A mount point has a name already.
+ * Who may not read what is above syncs the whole file system. */
+static bool sync_name(struct opening *opening)
+{
+    int ours = opening->disk->directory;
+    struct stat status, above;
+    if (fstat(ours, &status) == 0 && fstatat(ours, "..", &above, 0) == 0 && status.st_dev != above.st_dev) {
+        return true;
+    }
+    int fd = openat(ours, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rv = fd >= 0 ? fsync(fd) : syncfs(ours);
+    int error = errno;
+    if (fd >= 0) {
+        (void)close(fd); /* Only read. */
+    }
+    return rv == 0 || fail(opening, error, "cannot sync the directory above %s: %s", opening->path, strerror(error));
+}
+
 static bool fail_locked(struct opening *opening)
 {
     char owner[32] = "";
@@ -135,7 +154,7 @@ struct disk *disk_real_open(uv_loop_t *loop, const char *path, enum disk_refusal
     bool has_async = false;
     disk->disk.ops = &disk_real_ops;
     disk->directory = disk->lock = -1;
-    if (!open_directory(&opening) || !lock_directory(&opening) || !check_writable(&opening)) {
+    if (!open_directory(&opening) || !lock_directory(&opening) || !check_writable(&opening) || !sync_name(&opening)) {
         *ret_refusal = opening.refusal;
         free_disk(disk);
         return NULL;

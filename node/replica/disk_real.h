@@ -14,7 +14,7 @@ enum disk_refusal {
 };
 
 /* Create the directory if it is missing (its parent must exist), take an exclusive lock on it for this process
- * (file "lock", kept until the close), check that it is writable, start the worker threads.
+ * (file "lock", kept until the close), check that it is writable, make its name durable, start the worker threads.
  * @return the disk, or NULL with `ret_refusal` and `message`: locked by process N, not writable, not a directory, … and what
  *         to do. */
 struct disk *disk_real_open(uv_loop_t *loop, const char *path, enum disk_refusal *ret_refusal, char *message,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -94,6 +95,30 @@ static void run_until(struct fixture *fixture, const bool *flag)
     while (!*flag) {
         (void)uv_run(&fixture->loop, UV_RUN_ONCE);
     }
+}
+
+/* Stands before the C library's: whether a directory was synced. */
+static struct {
+    dev_t device;
+    ino_t inode;
+    bool synced;
+} watched;
+
+int fsync(int fd)
+{
+    struct stat status;
+    bool is_it = fstat(fd, &status) == 0 && status.st_dev == watched.device && status.st_ino == watched.inode;
+    watched.synced = watched.synced || is_it;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void watch_syncs_of(const char *path)
+{
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    watched.device = status.st_dev;
+    watched.inode = status.st_ino;
+    watched.synced = false;
 }
 
 /* ---- files ---- */
@@ -241,6 +266,28 @@ static void a_directory_in_use_is_refused_with_the_process_named(void **state)
     assert_non_null(strstr(message, pid));
     close_disk(&fixture);
     open_disk(&fixture);
+    tear_down(&fixture);
+}
+
+/* Its name is in the directory above, and a loss of power takes a name that was not synced with all that is behind it. Who made
+ * it can have ended right afterwards, or not have known. */
+static void a_new_directory_has_a_durable_name(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    char path[300], message[512] = "";
+    enum disk_refusal refusal;
+    set_up(&fixture);
+    (void)snprintf(path, sizeof path, "%s/new", fixture.path);
+    for (unsigned i = 0; i < 2; i++) { /* made here, and found */
+        watch_syncs_of(fixture.path);
+        struct disk *disk = disk_real_open(&fixture.loop, path, &refusal, message, sizeof message);
+        assert_non_null(disk);
+        assert_true(watched.synced);
+        bool closed = false;
+        disk_real_close(disk, on_closed, &closed);
+        run_until(&fixture, &closed);
+    }
     tear_down(&fixture);
 }
 
@@ -529,6 +576,7 @@ int main(void)
         cmocka_unit_test(jobs_of_a_lane_run_and_complete_in_order),
         cmocka_unit_test(a_closed_disk_calls_nothing_back),
         cmocka_unit_test(a_directory_in_use_is_refused_with_the_process_named),
+        cmocka_unit_test(a_new_directory_has_a_durable_name),
         cmocka_unit_test(a_call_that_failed_for_now_is_remembered),
         cmocka_unit_test(a_bad_directory_is_refused_by_name),
         cmocka_unit_test(a_full_disk_is_told_from_a_bad_directory),
