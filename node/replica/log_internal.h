@@ -191,9 +191,9 @@ enum log_watermark_state {
     LOG_WATERMARK_BAD,
     LOG_WATERMARK_FOREIGN
 };
-/* Open the file, made if missing, and read it. */
+/* Open the file, if it is there, and read it. */
 bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, struct log_failure *failure);
-/* Make it afresh, durable. */
+/* Make it, or make it afresh, durable. */
 bool log_watermark_create(struct log *log, struct log_failure *failure);
 /* On the worker of a write, or in log_open. */
 bool log_watermark_write(struct log *log, uint64_t sequence, bool sync, struct log_failure *failure);

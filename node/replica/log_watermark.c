@@ -74,7 +74,7 @@ bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, st
     int rv = log->disk->ops->open(log->disk, name, DISK_READ | DISK_WRITE, &mark->file);
     if (rv == -ENOENT) {
         *ret_state = LOG_WATERMARK_MISSING;
-        rv = log->disk->ops->open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE, &mark->file);
+        return true;
     }
     if (!log_check(failure, rv, "open", name)) {
         return false;
@@ -98,8 +98,14 @@ bool log_watermark_open(struct log *log, enum log_watermark_state *ret_state, st
 
 bool log_watermark_create(struct log *log, struct log_failure *failure)
 {
-    return log_check(failure,
-                     log->disk->ops->allocate(log->disk, log->watermark.file, MARK_SLOT_BYTES + MARK_BYTES),
+    struct log_watermark *mark = &log->watermark;
+    int rv = 0;
+    if (mark->file == NULL) {
+        rv = log->disk->ops->open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE, &mark->file);
+    }
+    return log_check(failure, rv, "create", name) &&
+           log_check(failure,
+                     log->disk->ops->allocate(log->disk, mark->file, MARK_SLOT_BYTES + MARK_BYTES),
                      "reserve space for", name) &&
            log_watermark_write(log, 0, true, failure) &&
            log_check(failure, log->disk->ops->sync_dir(log->disk, "log"), "sync directory", "log");

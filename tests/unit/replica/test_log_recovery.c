@@ -198,6 +198,9 @@ static void a_missing_or_damaged_watermark_is_refused(void **state)
     fill(&fixture);
     struct fake_disk *copy = fake_disk_copy(fixture.fake);
     assert_true(fake_disk_remove(copy, WATERMARK_NAME));
+    struct fixture again = fixture;
+    again.fake = copy;
+    assert_false(log_test_open(&again)); /* which puts nothing in its place: */
     log_test_refused(copy, &fixture, "log/watermark is missing");
     copy = fake_disk_copy(fixture.fake);
     uint8_t *bytes = fake_disk_bytes(copy, WATERMARK_NAME, &size);
