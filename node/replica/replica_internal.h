@@ -155,6 +155,7 @@ struct replica_take {
     struct snapshot_info *info;
     struct proto_buffer buffer;
     int failed; /* error of the writer, < 0, to be cleaned up at the next tick */
+    uint64_t bytes; /* applied before it was begun, since the one before: due again if it is given up */
     uint64_t retry_ms;
     uint64_t slice_ms; /* when the last slice was written */
 };

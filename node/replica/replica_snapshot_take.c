@@ -53,6 +53,7 @@ static void take_begin(struct replica *replica)
     take->phase = TAKE_WRITING;
     take->writer = snapshot_writer_begin(replica->snapshots, take->info, take_failed, replica);
     LOCKSTEP_ASSERT(take->writer != NULL);
+    take->bytes = replica->bytes_applied;
     replica->bytes_applied = 0;
     replica->machine.snapshot_begin(replica->machine.ctx);
     replica_log(replica, LOGGER_DEBUG, "snapshot begun at entry %" PRIu64, take->info->index);
@@ -68,6 +69,12 @@ static void take_none(struct replica *replica)
     take->phase = TAKE_NONE;
 }
 
+static void take_give_up(struct replica *replica)
+{
+    replica->bytes_applied += replica->take.bytes;
+    take_none(replica);
+}
+
 void replica_take_abandon(struct replica *replica)
 {
     struct replica_take *take = &replica->take;
@@ -81,7 +88,7 @@ void replica_take_abandon(struct replica *replica)
     if (take->writer != NULL) {
         snapshot_writer_abandon(take->writer);
     }
-    take_none(replica);
+    take_give_up(replica);
 }
 
 static void take_done(void *ctx, bool ok)
@@ -95,7 +102,7 @@ static void take_done(void *ctx, bool ok)
         replica_log(replica, LOGGER_ERROR,
                     "the snapshot at entry %" PRIu64 " could not be finished; another follows later",
                     take->info->index);
-        take_none(replica);
+        take_give_up(replica);
         return;
     }
     take->phase = TAKE_WHOLE;
