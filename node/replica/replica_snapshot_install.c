@@ -156,7 +156,8 @@ void replica_incoming_begin(struct replica *replica, struct replica_peer *peer, 
     struct replica_incoming *incoming = &replica->incoming;
     bool busy = incoming->phase == INCOMING_FINISHING || incoming->phase == INCOMING_RESTORING ||
                 incoming->failed != 0 || replica->take.phase == TAKE_FINISHING;
-    if (busy || begin->term < raft_current_term(&replica->raft)) {
+    /* Nor of a later term: it must be stored before anything that has it (replica_start.c), and the next heartbeat brings it. */
+    if (busy || begin->term != raft_current_term(&replica->raft)) {
         ack(replica, peer->node_id, begin->stream, 0, WIRE_SNAPSHOT_REFUSED);
         return;
     }

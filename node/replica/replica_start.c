@@ -217,14 +217,17 @@ static bool log_is_empty(const struct replica *replica)
     return log_last_index(replica->log) < log_first_index(replica->log);
 }
 
-/* A term is stored before the first entry that has it. So a later one in the log stands beside an older copy of the metadata, and a
- * vote was cast that it has forgotten. (Of what was forgotten without such an entry nothing tells.) */
+/* A term is stored before the first entry that has it is appended, and before a snapshot of who leads in it is taken in. So a later
+ * one in either stands beside an older copy of the metadata, and a vote was cast that it has forgotten. (Of what was forgotten without
+ * such an entry nothing tells.) */
 static bool metadata_is_of_log(const struct replica *replica, struct failure *failure)
 {
+    const struct snapshot_info *newest = snapshots_newest(replica->snapshots);
     uint64_t term = log_is_empty(replica) ? 0 : log_term(replica->log, log_last_index(replica->log));
+    term = newest != NULL && newest->term > term ? newest->term : term;
     return term <= replica->metadata.term ||
            fail(failure,
-                "metadata-1 and metadata-2 know of term %" PRIu64 ", and the log has an entry of term %" PRIu64
+                "metadata-1 and metadata-2 know of term %" PRIu64 ", and the log or a snapshot has an entry of term %" PRIu64
                 ": they are an older copy, and this node's votes are lost" WHAT_TO_DO,
                 replica->metadata.term, term);
 }

@@ -429,3 +429,34 @@ struct replica_status cluster_status(const struct cluster *cluster, unsigned nod
     replica_status(cluster->nodes[node].replica, &status);
     return status;
 }
+
+static const char *const metadata_names[2] = {"metadata-1", "metadata-2"};
+
+void cluster_metadata_get(struct cluster *cluster, unsigned node, struct cluster_metadata *ret_metadata)
+{
+    struct disk *disk = simulated_disk_seam(cluster->nodes[node].disk);
+    for (unsigned i = 0; i < 2; i++) {
+        struct disk_file *file;
+        size_t size = sizeof ret_metadata->copies[i];
+        int rv = disk->ops->open(disk, metadata_names[i], DISK_READ, &file);
+        LOCKSTEP_ASSERT(rv == 0);
+        int64_t got = disk->ops->read(disk, file, ret_metadata->copies[i], size, 0);
+        LOCKSTEP_ASSERT(got == (int64_t)size);
+        disk->ops->close(disk, file);
+    }
+}
+
+void cluster_metadata_put(struct cluster *cluster, unsigned node, const struct cluster_metadata *metadata)
+{
+    struct disk *disk = simulated_disk_seam(cluster->nodes[node].disk);
+    for (unsigned i = 0; i < 2; i++) {
+        struct disk_file *file;
+        int rv = disk->ops->open(disk, metadata_names[i], DISK_WRITE, &file);
+        LOCKSTEP_ASSERT(rv == 0);
+        rv = disk->ops->write(disk, file, metadata->copies[i], sizeof metadata->copies[i], 0);
+        LOCKSTEP_ASSERT(rv == 0);
+        rv = disk->ops->sync(disk, file);
+        LOCKSTEP_ASSERT(rv == 0);
+        disk->ops->close(disk, file);
+    }
+}

@@ -146,5 +146,11 @@ unsigned cluster_sure_leader(struct cluster *cluster);
 /* One more command, and everyone has everything. */
 void cluster_converge(struct cluster *cluster);
 struct replica_status cluster_status(const struct cluster *cluster, unsigned node);
+/* The bytes of a node's metadata, while it is down: to be put back when they are old. */
+struct cluster_metadata {
+    uint8_t copies[2][512];
+};
+void cluster_metadata_get(struct cluster *cluster, unsigned node, struct cluster_metadata *ret_metadata);
+void cluster_metadata_put(struct cluster *cluster, unsigned node, const struct cluster_metadata *metadata);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -47,10 +48,39 @@ static void a_snapshot_that_found_no_space_stays_due(void **state)
     cluster_free(cluster);
 }
 
+/* ---- what must not be older ---- */
+
+/* The log may be empty: an installed snapshot has voided it. */
+static void older_metadata_than_the_snapshot_is_refused(void **state)
+{
+    (void)state;
+    struct cluster_metadata older;
+    struct cluster *cluster = cluster_started(with_snapshots());
+    unsigned absent = cluster_sure_leader(cluster);
+    cluster_crash(cluster, absent);
+    cluster_metadata_get(cluster, absent, &older);
+    assert_true(cluster_run_until(cluster, cluster_has_leader, 10000)); /* in another term */
+    unsigned leader = cluster_sure_leader(cluster);
+    do {
+        cluster_command(cluster, 2000);
+        cluster_run(cluster, 500);
+    } while (cluster_status(cluster, leader).snapshot_index < cluster_status(cluster, leader).last_index);
+    assert_true(cluster_start(cluster, absent));
+    cluster_run(cluster, 5000);
+    assert_int_equal(cluster->nodes[absent].snapshots_restored, 1);
+    assert_int_equal(cluster_status(cluster, absent).log_first_index, cluster_status(cluster, absent).last_index + 1);
+    cluster_crash(cluster, absent);
+    cluster_metadata_put(cluster, absent, &older);
+    assert_false(cluster_start(cluster, absent));
+    assert_non_null(strstr(cluster->nodes[absent].fatal, "they are an older copy, and this node's votes are lost"));
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_that_found_no_space_stays_due),
+        cmocka_unit_test(older_metadata_than_the_snapshot_is_refused),
     };
     seed = cluster_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);

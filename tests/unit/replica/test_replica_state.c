@@ -393,38 +393,19 @@ static void nodes_that_lost_their_directories_do_not_form_a_new_cluster(void **s
     cluster_free(cluster);
 }
 
-enum { METADATA_COPY_BYTES = 512 };
-
-static void metadata_bytes(struct disk *disk, uint8_t copies[2][METADATA_COPY_BYTES], bool put_back)
-{
-    static const char *const names[2] = {"metadata-1", "metadata-2"};
-    for (unsigned i = 0; i < 2; i++) {
-        struct disk_file *file;
-        assert_int_equal(disk->ops->open(disk, names[i], DISK_READ | DISK_WRITE, &file), 0);
-        if (put_back) {
-            assert_int_equal(disk->ops->write(disk, file, copies[i], METADATA_COPY_BYTES, 0), 0);
-            assert_int_equal(disk->ops->sync(disk, file), 0);
-        } else {
-            assert_int_equal(disk->ops->read(disk, file, copies[i], METADATA_COPY_BYTES, 0), METADATA_COPY_BYTES);
-        }
-        disk->ops->close(disk, file);
-    }
-}
-
 static void older_metadata_than_the_log_is_refused(void **state)
 {
     (void)state;
-    uint8_t copies[2][METADATA_COPY_BYTES];
+    struct cluster_metadata older;
     struct cluster *cluster = cluster_started(cluster_options(3, seed));
     unsigned node = cluster_sure_leader(cluster);
-    struct disk *disk = simulated_disk_seam(cluster->nodes[node].disk);
     cluster_crash(cluster, node);
-    metadata_bytes(disk, copies, false);
+    cluster_metadata_get(cluster, node, &older);
     assert_true(cluster_run_until(cluster, cluster_has_leader, 10000));
     assert_true(cluster_start(cluster, node)); /* with another leader, so in another term */
     cluster_converge(cluster);
     cluster_crash(cluster, node);
-    metadata_bytes(disk, copies, true);
+    cluster_metadata_put(cluster, node, &older);
     assert_false(cluster_start(cluster, node));
     assert_non_null(strstr(cluster->nodes[node].fatal, "they are an older copy, and this node's votes are lost"));
     cluster_free(cluster);
