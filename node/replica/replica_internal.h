@@ -51,6 +51,7 @@ enum {
     REPLICA_LOG_HELD_BYTES_MAX = 64 * 1024 * 1024, /* default of the setting of that name */
     REPLICA_REMIND_MS = 5000,              /* between two log lines of one waiting or refused peer */
     REPLICA_SNAPSHOT_RETRY_MS = 60000,     /* after our own snapshot failed */
+    REPLICA_LOG_GROWS = 4, /* to so many times snapshot_after_bytes, for a follower that is sent a snapshot or was just given one */
     REPLICA_SNAPSHOT_SLICE_BYTES = 64 * 1024,
     REPLICA_SNAPSHOT_BACKLOG_BYTES = 4 * 1024 * 1024,
     REPLICA_SNAPSHOT_OUT_BYTES_MAX = 64 * 1024 * 1024, /* one slice, at the very most */
@@ -99,6 +100,7 @@ struct replica_peer {
     bool raced;  /* and in this one it has arrived */
     struct replica_stream *stream;
     uint64_t stream_retry_ms; /* after a refusal, or a full queue */
+    uint64_t snapshot_given; /* the last that it had from us: it goes on behind it, or is further; 0: none */
     /* Watchdog of the leader. */
     uint64_t match_seen;
     uint64_t match_stuck_ms;

@@ -149,6 +149,7 @@ void replica_stream_acked(struct replica *replica, struct replica_peer *peer, co
     if (ack->state == WIRE_SNAPSHOT_DONE) {
         replica_log(replica, LOGGER_INFO, "node %" PRIu64 " has the snapshot at entry %" PRIu64,
                     peer->node_id, stream->index);
+        peer->snapshot_given = stream->index;
         replica_stream_end(peer, NULL);
         return;
     }

@@ -30,7 +30,7 @@ static bool take_is_due(const struct replica *replica)
         return false;
     }
     if (replica_streams_alive(replica)) {
-        threshold *= 4; /* A newer one would remove what the follower needs right after the stream. */
+        threshold *= REPLICA_LOG_GROWS; /* A newer one would remove what the follower needs right after the stream. */
     }
     uint64_t newest_index = newest == NULL ? 0 : newest->index;
     return replica->bytes_applied > threshold && replica->applied_index > newest_index &&
@@ -134,12 +134,36 @@ static void take_write(struct replica *replica)
     snapshot_writer_finish(take->writer, NULL, take_done, replica);
 }
 
+/* How many of the entries up to `index` a follower lacks that was given a snapshot: it puts it in place, or goes on behind it. Without
+ * them it would need this one next, and under load, which makes the next one due in less time than that takes, another after each.
+ * Who lacks more than `most` has to. */
+static uint64_t awaited_entries(const struct replica *replica, uint64_t index, uint64_t most)
+{
+    uint64_t awaited = 0;
+    for (unsigned i = 0; i < REPLICA_MEMBERS_MAX && replica_leads(replica); i++) {
+        const struct replica_peer *peer = &replica->peers[i];
+        raft_index match = 0;
+        if (peer->snapshot_given == 0 || !peer->connected ||
+            raft_match_index(&replica->raft, peer->node_id, &match) != 0) {
+            continue;
+        }
+        uint64_t has = match > peer->snapshot_given ? match : peer->snapshot_given;
+        uint64_t lacks = has < index ? index - has + 1 : 0; /* and the one before: its term goes with what follows */
+        awaited = lacks > awaited && lacks <= most ? lacks : awaited;
+    }
+    return awaited;
+}
+
 /* The tail of the log to keep, in entries, by the average size of those that are there. */
-static unsigned trailing_entries(const struct replica *replica)
+static unsigned trailing_entries(const struct replica *replica, uint64_t index)
 {
     uint64_t count = log_last_index(replica->log) + 1 - log_first_index(replica->log);
     uint64_t each = log_bytes(replica->log) / (count == 0 ? 1 : count);
-    uint64_t trailing = replica->config.trailing_bytes / (each == 0 ? 1 : each);
+    each = each == 0 ? 1 : each;
+    uint64_t trailing = replica->config.trailing_bytes / each;
+    uint64_t most = REPLICA_LOG_GROWS * replica->config.snapshot_after_bytes / each;
+    uint64_t awaited = awaited_entries(replica, index, most);
+    trailing = awaited > trailing ? awaited : trailing;
     return trailing > UINT32_MAX / 2 ? UINT32_MAX / 2 : (unsigned)trailing;
 }
 
@@ -150,7 +174,7 @@ static void take_tell_raft(struct replica *replica)
     if (log_durable_index(replica->log) < index || replica_installing(replica)) {
         return;
     }
-    unsigned trailing = trailing_entries(replica);
+    unsigned trailing = trailing_entries(replica, index);
     struct raft_event event = {
         .type = RAFT_SNAPSHOT,
         .snapshot =

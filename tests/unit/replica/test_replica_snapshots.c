@@ -48,6 +48,41 @@ static void a_snapshot_that_found_no_space_stays_due(void **state)
     cluster_free(cluster);
 }
 
+/* ---- a follower for whom they come too fast ---- */
+
+static unsigned absent;
+
+/* It was sent a snapshot, and has what the leader had a moment ago, which goes on. */
+static bool absent_keeps_up(struct cluster *cluster)
+{
+    int leader = cluster_leader(cluster);
+    return leader >= 0 && cluster->nodes[absent].snapshots_restored > 0 &&
+           cluster_status(cluster, absent).applied_index + 200 > cluster_status(cluster, (unsigned)leader).applied_index;
+}
+
+/* Putting one in place takes it longer than the leader takes to have the next one due. */
+static void a_follower_goes_on_behind_its_snapshot_under_load(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 2; i++) {
+        struct cluster_options options = with_snapshots();
+        options.seed += i;
+        options.snapshot_after_bytes = 200000;
+        options.image_bytes = 3000000;
+        options.entries_in_flight_max = 1024;
+        struct cluster *cluster = cluster_started(options);
+        cluster_command(cluster, 10);
+        absent = (cluster_sure_leader(cluster) + 1) % 3;
+        cluster_crash(cluster, absent);
+        cluster->load_ms = 1;
+        cluster_run(cluster, 2000);
+        simulated_disk_latency(cluster->nodes[absent].disk, cluster->now_ms, 30, 30);
+        assert_true(cluster_start(cluster, absent));
+        assert_true(cluster_run_until(cluster, absent_keeps_up, 10000));
+        cluster_free(cluster);
+    }
+}
+
 /* ---- what must not be older ---- */
 
 /* The log may be empty: an installed snapshot has voided it. */
@@ -56,7 +91,7 @@ static void older_metadata_than_the_snapshot_is_refused(void **state)
     (void)state;
     struct cluster_metadata older;
     struct cluster *cluster = cluster_started(with_snapshots());
-    unsigned absent = cluster_sure_leader(cluster);
+    absent = cluster_sure_leader(cluster);
     cluster_crash(cluster, absent);
     cluster_metadata_get(cluster, absent, &older);
     assert_true(cluster_run_until(cluster, cluster_has_leader, 10000)); /* in another term */
@@ -80,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_that_found_no_space_stays_due),
+        cmocka_unit_test(a_follower_goes_on_behind_its_snapshot_under_load),
         cmocka_unit_test(older_metadata_than_the_snapshot_is_refused),
     };
     seed = cluster_seed();
