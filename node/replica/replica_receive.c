@@ -113,21 +113,41 @@ static unsigned part_size(const struct replica *replica, unsigned offset, unsign
     return n;
 }
 
-static bool receive_append(struct replica *replica, struct replica_peer *peer, const struct wire_append *append)
+/* Raft has forgotten the terms of what our snapshot covers and the log no longer keeps: it would reject an append that begins there,
+ * though it has all of that and more; and a leader that has not heard so goes back no further than to what it did hear. What is
+ * covered was committed, and is the same there and here: it is skipped. */
+static struct wire_append without_covered(const struct replica *replica, struct wire_append append)
 {
-    unsigned offset = 0, count = append->count;
-    uint64_t prev_term = append->prev_term;
-    if (replica->raft.state == RAFT_LEADER && raft_current_term(&replica->raft) == append->term) {
+    const struct raft *raft = &replica->raft;
+    uint64_t snapshot = raft->trail.snapshot.index;
+    if (append.term < raft->current_term || raft->snapshot.installing || append.prev_index > raft->trail.offset ||
+        append.prev_index >= snapshot) {
+        return append;
+    }
+    for (; append.count > 0 && append.prev_index < snapshot; append.prev_index++) {
+        (void)wire_append_next(&append); /* takes it off the count */
+    }
+    append.prev_index = snapshot;
+    append.prev_term = raft->trail.snapshot.term;
+    return append;
+}
+
+static bool receive_append(struct replica *replica, struct replica_peer *peer, const struct wire_append *received)
+{
+    if (replica->raft.state == RAFT_LEADER && raft_current_term(&replica->raft) == received->term) {
         return replica_refuse(replica, peer, "it claims to lead in the term in which this node leads");
     }
-    decode_entries(replica, *append);
+    const struct wire_append append = without_covered(replica, *received);
+    unsigned offset = 0, count = append.count;
+    uint64_t prev_term = append.prev_term;
+    decode_entries(replica, append);
     do {
-        uint64_t first_index = append->prev_index + 1 + offset;
-        if (offset > 0 && !may_go_on(replica, append, first_index - 1)) {
+        uint64_t first_index = append.prev_index + 1 + offset;
+        if (offset > 0 && !may_go_on(replica, &append, first_index - 1)) {
             break;
         }
         unsigned n = part_size(replica, offset, count);
-        deliver_part(replica, peer, append, prev_term, first_index, offset, n);
+        deliver_part(replica, peer, &append, prev_term, first_index, offset, n);
         offset += n;
         prev_term = offset > 0 ? replica->step_entries[offset - 1]->term : prev_term;
     } while (offset < count);

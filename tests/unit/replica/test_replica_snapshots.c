@@ -83,6 +83,32 @@ static void a_follower_goes_on_behind_its_snapshot_under_load(void **state)
     }
 }
 
+/* A leader that has not heard of it for a while goes back to what it last heard. The follower has a snapshot by then and no log before
+ * that, the leader all of its log and no snapshot. */
+static void a_follower_may_have_forgotten_what_it_is_sent_again(void **state)
+{
+    (void)state;
+    struct cluster_options options = with_snapshots();
+    options.trailing_bytes = 0;
+    struct cluster *cluster = cluster_started(options);
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster), follower = (leader + 1) % 3;
+    simulated_disk_full(cluster->nodes[leader].disk, "snapshot/");
+    cluster_cut(cluster, follower, leader, true);
+    for (unsigned i = 0; i < 12; i++) {
+        cluster_command(cluster, 4000);
+    }
+    cluster_run(cluster, 2000); /* the stream is given up, and the answers with it */
+    assert_true(cluster_status(cluster, follower).snapshot_index > 0);
+    assert_int_equal(cluster_sure_leader(cluster), leader);
+    assert_int_equal(cluster_status(cluster, leader).snapshot_index, 0);
+    cluster_cut(cluster, follower, leader, false);
+    cluster_command(cluster, 10);
+    assert_true(cluster_run_until(cluster, cluster_converged, 2000));
+    assert_int_equal(cluster_sure_leader(cluster), leader);
+    cluster_free(cluster);
+}
+
 /* ---- what must not be older ---- */
 
 /* The log may be empty: an installed snapshot has voided it. */
@@ -116,6 +142,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_that_found_no_space_stays_due),
         cmocka_unit_test(a_follower_goes_on_behind_its_snapshot_under_load),
+        cmocka_unit_test(a_follower_may_have_forgotten_what_it_is_sent_again),
         cmocka_unit_test(older_metadata_than_the_snapshot_is_refused),
     };
     seed = cluster_seed();
