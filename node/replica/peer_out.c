@@ -3,6 +3,9 @@
  *   IDLE --timer--> RESOLVING --> CONNECTING --> GREETING --their hello, verdict 0--> UP
  *     ^-- any failure, time limit, end of stream: the queue is emptied, a jittered wait -------'
  *
+ * A name is looked up by the system's resolver, which can not be interrupted and has time limits of its own: that of an attempt
+ * begins behind it. So one lookup at a time is under way for a peer, and one that takes long is not in vain.
+ *
  * The first attempts after a stream that was up follow nearly at once, for what they tell: if one is refused, and the peer's own
  * stream to us has ended too, then its process has (`gone`). Not only the first: a process that ends closes its streams one
  * by one, and its listener perhaps last. */
@@ -440,6 +443,7 @@ static void out_connected(uv_connect_t *connect, int status)
 
 static void out_connect(struct peer_out *out, const struct sockaddr *address)
 {
+    (void)uv_timer_start(&out->timer, out_time_limit, out->owner->options.connect_timeout_ms, 0);
     out->tcp = calloc(1, sizeof *out->tcp);
     LOCKSTEP_ASSERT(out->tcp != NULL);
     int rv = uv_tcp_init(out->owner->loop, out->tcp);
@@ -471,7 +475,6 @@ static void out_attempt(uv_timer_t *timer)
     struct peer_out *out = timer->data;
     char host[PEER_ADDRESS_BYTES_MAX + 1], port[16];
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    (void)uv_timer_start(&out->timer, out_time_limit, out->owner->options.connect_timeout_ms, 0);
     if (!peer_address_split(out->address, host, sizeof host, port, sizeof port)) {
         out_fail(out, "its address is not of the form host:port", 0);
         return;
