@@ -83,6 +83,9 @@ struct peer_out {
     uv_timer_t timer;     /* retry, or the time limit of an attempt */
     uv_tcp_t *tcp;        /* of the present attempt; an old one closes by itself */
     uint64_t attempt;     /* names it for callbacks that come late */
+    unsigned choice;      /* of the addresses that its name stands for, counted all around */
+    struct sockaddr_storage tried;  /* the one of the present attempt, or of the last, */
+    struct sockaddr_storage was_up; /* and of the last stream that was up */
     uint8_t greeting[PEER_HELLO_BYTES];
     size_t greeting_size;
     struct peer_frame *first, *last;

@@ -4,7 +4,8 @@
  *     ^-- any failure, time limit, end of stream: the queue is emptied, a jittered wait -------'
  *
  * A name is looked up by the system's resolver, which can not be interrupted and has time limits of its own: that of an attempt
- * begins behind it. So one lookup at a time is under way for a peer, and one that takes long is not in vain.
+ * begins behind it. So one lookup at a time is under way for a peer, and one that takes long is not in vain. A name may stand for
+ * several addresses, of which some lead nowhere: an attempt tries one, and if nothing comes of it, the next tries the next.
  *
  * The first attempts after a stream that was up follow nearly at once, for what they tell: if one is refused, and the peer's own
  * stream to us has ended too, then its process has (`gone`). Not only the first: a process that ends closes its streams one
@@ -146,6 +147,12 @@ void peer_out_judge(struct peer_out *out)
     }
 }
 
+/* What another address of the same name refuses says nothing of the process that the stream led to. */
+static bool out_is_where_it_was(const struct peer_out *out)
+{
+    return memcmp(&out->tried, &out->was_up, sizeof out->tried) == 0;
+}
+
 /* The present attempt or stream is over, whatever its state. */
 static void out_fail(struct peer_out *out, const char *reason, int error)
 {
@@ -156,7 +163,7 @@ static void out_fail(struct peer_out *out, const char *reason, int error)
         /* Who is refused with its first frame each time, or takes turns with another of its id, must not do so without a pause. */
         out->tries = uv_now(link->loop) - out->up_ms >= PEER_LIVED_MS ? 0 : out->tries;
     }
-    out->refused = out->lost && error == UV_ECONNREFUSED;
+    out->refused = out->lost && error == UV_ECONNREFUSED && out_is_where_it_was(out);
     if (out->tcp != NULL) {
         uv_close((uv_handle_t *)out->tcp, out_tcp_closed);
         out->tcp = NULL;
@@ -308,6 +315,7 @@ static void out_up(struct peer_out *out)
     out->state = OUT_UP;
     out->up_ms = uv_now(link->loop);
     out->up_told = true;
+    out->was_up = out->tried;
     out->lost = false;
     out->refused = false;
     link->callbacks.up(link->callbacks.ctx, out->peer_id);
@@ -441,9 +449,11 @@ static void out_connected(uv_connect_t *connect, int status)
     out_greet(out);
 }
 
-static void out_connect(struct peer_out *out, const struct sockaddr *address)
+static void out_connect(struct peer_out *out, const struct addrinfo *address)
 {
     (void)uv_timer_start(&out->timer, out_time_limit, out->owner->options.connect_timeout_ms, 0);
+    memset(&out->tried, 0, sizeof out->tried);
+    memcpy(&out->tried, address->ai_addr, address->ai_addrlen);
     out->tcp = calloc(1, sizeof *out->tcp);
     LOCKSTEP_ASSERT(out->tcp != NULL);
     int rv = uv_tcp_init(out->owner->loop, out->tcp);
@@ -452,18 +462,31 @@ static void out_connect(struct peer_out *out, const struct sockaddr *address)
     out->handles++;
     out->state = OUT_CONNECTING;
     struct out_request *request = request_create(out);
-    rv = uv_tcp_connect(&request->connect, out->tcp, address, out_connected);
+    rv = uv_tcp_connect(&request->connect, out->tcp, address->ai_addr, out_connected);
     if (rv != 0) {
         (void)request_end(request);
         out_fail(out, "cannot connect", rv);
     }
 }
 
+/* In the resolver's order, all around. */
+static const struct addrinfo *choose_address(const struct peer_out *out, const struct addrinfo *found)
+{
+    unsigned count = 0;
+    for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
+        count++;
+    }
+    for (unsigned skip = out->choice % count; skip > 0; skip--) {
+        found = found->ai_next;
+    }
+    return found;
+}
+
 static void out_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *found)
 {
     struct peer_out *out = request_end((struct out_request *)resolve);
     if (out != NULL && status == 0) {
-        out_connect(out, found->ai_addr);
+        out_connect(out, choose_address(out, found));
     } else if (out != NULL) {
         out_fail(out, "its address can not be resolved", status);
     }
@@ -494,6 +517,8 @@ static void out_retry(struct peer_out *out)
     if (out->lost && out->tries < PEER_AGAIN_MAX) {
         wait = peer_random(out->owner, ((uint64_t)PEER_AGAIN_MS << out->tries) + 1);
         out->tries++;
+    } else {
+        out->choice++;
     }
     (void)uv_timer_start(&out->timer, out_attempt, wait, 0);
 }

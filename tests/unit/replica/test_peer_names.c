@@ -254,10 +254,33 @@ static void a_lookup_that_takes_longer_than_a_connection_may_is_waited_for(void 
     close_pair(&fixture);
 }
 
+static void a_name_whose_first_address_leads_nowhere_leads_to_the_next(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    open_pair(&fixture, "two.test");
+    RUN_UNTIL(&fixture, fixture.a.ups == 1);
+    close_pair(&fixture);
+}
+
+/* The attempts that follow a lost stream go where it went. */
+static void of_a_name_with_several_addresses_it_is_told_too_that_the_process_has_ended(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    open_pair(&fixture, "two.test");
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    close_end(&fixture, &fixture.b);
+    RUN_UNTIL(&fixture, fixture.a.gones == 1);
+    close_pair(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lookup_that_takes_longer_than_a_connection_may_is_waited_for),
+        cmocka_unit_test(a_name_whose_first_address_leads_nowhere_leads_to_the_next),
+        cmocka_unit_test(of_a_name_with_several_addresses_it_is_told_too_that_the_process_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
