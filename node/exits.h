@@ -12,7 +12,7 @@
     X(ADDRESS,   3,   yes, "an address can not be listened on: taken, not this machine's, or not to be looked up")    \
     X(DATA_DIR,  4,   no,  "the data directory can not be used: its parent is missing, or it is not writable")        \
     X(LOCKED,    5,   yes, "another process uses the data directory")                                                 \
-    X(FOREIGN,   6,   no,  "the data directory is not this node's: another's, or one that replaced what the others know") \
+    X(FOREIGN,   6,   no,  "the data directory is not this node's: another's, or one that does not fit what the others know") \
     X(DATA,      7,   no,  "the data can not be started from: corrupt, less than was acknowledged, or never set up")  \
     X(REPLICA,   8,   yes, "the disk failed or is full, at the start or later; or progress that must come did not")   \
     X(STATE,     9,   no,  "while running: a log entry of a newer version, or an invariant of the state is broken")

@@ -21,7 +21,8 @@ int replica_deliver(struct replica *replica, const struct replica_peer *peer, st
     message->server_address = peer->address;
     int rv = replica_step(replica, &event, ret_update);
     if (rv == RAFT_SHUTDOWN) {
-        replica_fatal(replica, "node %" PRIu64 " sent entries that contradict committed ones of this node: do not restart "
+        replica_fatal_for_good(replica,
+                               "node %" PRIu64 " sent entries that contradict committed ones of this node: do not restart "
                                "it before its directory and that node's were examined", peer->node_id);
     }
     if (rv != 0) {

@@ -117,6 +117,52 @@ static void another_directory_is_refused_and_takes_nothing_from_the_right_one(vo
     cluster_free(cluster);
 }
 
+static bool restart_advised;
+static jmp_buf ended;
+
+static void end_told(void *ctx, bool restart_helps, const char *message)
+{
+    (void)ctx;
+    assert_non_null(strstr(message, "do not restart it"));
+    restart_advised = restart_helps;
+    /* tidy: longjmp because fatal() does not return; the node is not used again. */
+    longjmp(ended, 1);
+}
+
+/* Another leader, in a later term, has something else where this node knows what is committed. The process must stay down, and so
+ * whoever starts processes must not be told that a restart helps. */
+static void a_node_that_is_contradicted_ends_for_good(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_command(cluster, 10);
+    cluster_converge(cluster);
+    unsigned leader = cluster_sure_leader(cluster), follower = (leader + 1) % 3;
+    struct replica *replica = cluster->nodes[follower].replica;
+    uint64_t index = replica->commit_index, term = cluster->nodes[follower].term + 1;
+    struct wire_frame append = {.kind = WIRE_APPEND,
+                                .append = {.version = 1,
+                                           .term = term,
+                                           .prev_index = index - 1,
+                                           .prev_term = log_term(replica->log, index - 1),
+                                           .leader_commit = index - 1,
+                                           .count = 1}};
+    struct log_entry *entry = log_entry_create(index, term, LOG_COMMAND, 8);
+    uint8_t bytes[WIRE_HEAD_BYTES_MAX + WIRE_ENTRY_HEAD_BYTES + 8] = {0};
+    size_t size = wire_encode_head(&append, bytes);
+    wire_encode_entry_head(entry, bytes + size);
+    log_entry_unref(entry);
+    replica->callbacks.fatal = end_told;
+    restart_advised = true;
+    if (setjmp(ended) == 0) { /* tidy: setjmp because fatal() does not return */
+        (void)replica_receive(replica, (struct local_time){cluster->now_ms}, leader + 1, bytes, size + WIRE_ENTRY_HEAD_BYTES + 8);
+        fail();
+    }
+    assert_false(restart_advised);
+    log_entry_unref(replica->step_entries[0]); /* the process would have taken it along */
+    cluster_free(cluster);
+}
+
 /* Raft's own may: here it is made to, and then rises to something below what was committed. */
 static void the_commit_index_never_falls(void **state)
 {
@@ -484,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_vote_is_stored_before_it_is_spoken_of),
         cmocka_unit_test(that_it_is_formed_is_stored_before_it_takes_part),
         cmocka_unit_test(another_directory_is_refused_and_takes_nothing_from_the_right_one),
+        cmocka_unit_test(a_node_that_is_contradicted_ends_for_good),
         cmocka_unit_test(the_commit_index_never_falls),
         cmocka_unit_test(what_an_older_leadership_queued_never_leaves),
         cmocka_unit_test(a_round_proves_no_read_that_came_after_it),
