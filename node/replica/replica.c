@@ -447,7 +447,9 @@ void replica_link_up(struct replica *replica, struct local_time now, uint64_t pe
     }
     peer->connected = true;
     peer->reached = true;
-    replica_log(replica, LOGGER_INFO, "connected to node %" PRIu64, peer_id);
+    if (rate_window_take(&peer->arrivals, replica->now_ms, REPLICA_REMIND_MS, REPLICA_TELL_MAX)) {
+        replica_log(replica, LOGGER_INFO, "connected to node %" PRIu64, peer_id); /* who refuses us is connected to again and again */
+    }
     replica_introduce(replica, peer);
     replica_reads_retry(replica);
 }

@@ -29,6 +29,7 @@
 #include <raft.h>
 #include <stdarg.h>
 
+#include "node/rate_window.h"
 #include "node/replica/log.h"
 #include "node/replica/metadata.h"
 #include "node/replica/replica.h"
@@ -50,6 +51,7 @@ enum {
     REPLICA_STUCK_MS = 30000,              /* log write or follower without progress */
     REPLICA_LOG_HELD_BYTES_MAX = 64 * 1024 * 1024, /* default of the setting of that name */
     REPLICA_REMIND_MS = 5000,              /* between two log lines of one waiting or refused peer */
+    REPLICA_TELL_MAX = 3,                  /* lines of one kind that a peer can cause in that time */
     REPLICA_SNAPSHOT_RETRY_MS = 60000,     /* after our own snapshot failed */
     REPLICA_LOG_GROWS = 4, /* to so many times snapshot_after_bytes, for a follower that is sent a snapshot or was just given one */
     REPLICA_SNAPSHOT_SLICE_BYTES = 64 * 1024,
@@ -91,6 +93,7 @@ struct replica_peer {
     uint64_t knows_us;
     uint64_t list_digest;
     uint64_t remind_ms; /* when its next refusal may be logged */
+    struct rate_window refusals, arrivals; /* lines of the log that it can cause as often as it connects */
     /* Appends in order; the head waits for log_read() while `reading`, else for the next turn (replica_pace.c). */
     struct replica_feed_item feed[REPLICA_FEED_MAX];
     unsigned feed_count;

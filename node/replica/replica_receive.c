@@ -6,10 +6,13 @@
 
 #include "node/replica/replica_internal.h"
 
+/* Who is refused comes again at once, and whoever reaches the port may call itself a peer: the first few lines tell it all. */
 bool replica_refuse(struct replica *replica, struct replica_peer *peer, const char *why)
 {
-    replica_log(replica, LOGGER_WARNING, "frame of node %" PRIu64 " refused, its stream is closed: %s",
-                peer->node_id, why);
+    if (rate_window_take(&peer->refusals, replica->now_ms, REPLICA_REMIND_MS, REPLICA_TELL_MAX)) {
+        replica_log(replica, LOGGER_WARNING, "frame of node %" PRIu64 " refused, its stream is closed: %s",
+                    peer->node_id, why);
+    }
     return false;
 }
 

@@ -148,7 +148,8 @@ INCLUDE = r'^\s*#\s*include\s*([<"][^>"]*[>"])'
 ARROWS = {
     "protocol": ("protocol/",),
     "raft_fsm": ("protocol/", "raft_fsm/"),
-    "node/replica": ("protocol/", "raft_fsm/", "node/replica/", "node/time.h", "node/logger_level.h"),
+    "node/replica": ("protocol/", "raft_fsm/", "node/replica/", "node/time.h", "node/logger_level.h",
+                     "node/rate_window.h"),
     "node": ("protocol/", "raft_fsm/", "node/"),
     "client": ("protocol/", "client/", "lockstep.h"),
 }

@@ -117,6 +117,41 @@ static void another_directory_is_refused_and_takes_nothing_from_the_right_one(vo
     cluster_free(cluster);
 }
 
+static unsigned lines_seen;
+
+static void count_line(void *ctx, enum logger_level level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    (void)message;
+    lines_seen++;
+}
+
+/* Whoever reaches the port can call itself a peer, send nonsense, and come again at once: the log must not grow by it. */
+static void what_a_peer_causes_again_and_again_is_told_a_few_times(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    cluster_converge(cluster);
+    struct replica *replica = cluster->nodes[0].replica;
+    replica->callbacks.log = count_line;
+    for (unsigned round = 0; round < 2; round++) { /* and anew after a while */
+        struct local_time now = {cluster->now_ms + (round + 1) * REPLICA_REMIND_MS};
+        lines_seen = 0;
+        for (unsigned i = 0; i < 1000; i++) {
+            assert_false(replica_receive(replica, now, 2, "nonsense", 8));
+        }
+        assert_in_range(lines_seen, 1, REPLICA_TELL_MAX);
+        lines_seen = 0;
+        for (unsigned i = 0; i < 100; i++) {
+            replica_link_down(replica, now, 2);
+            replica_link_up(replica, now, 2);
+        }
+        assert_in_range(lines_seen, 1, REPLICA_TELL_MAX);
+    }
+    cluster_free(cluster);
+}
+
 static bool restart_advised;
 static jmp_buf ended;
 
@@ -530,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_vote_is_stored_before_it_is_spoken_of),
         cmocka_unit_test(that_it_is_formed_is_stored_before_it_takes_part),
         cmocka_unit_test(another_directory_is_refused_and_takes_nothing_from_the_right_one),
+        cmocka_unit_test(what_a_peer_causes_again_and_again_is_told_a_few_times),
         cmocka_unit_test(a_node_that_is_contradicted_ends_for_good),
         cmocka_unit_test(the_commit_index_never_falls),
         cmocka_unit_test(what_an_older_leadership_queued_never_leaves),
