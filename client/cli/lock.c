@@ -329,11 +329,15 @@ static void settle_times(struct run *run)
     }
 }
 
-static void watch_signals(struct run *run)
+/* @return 0, or why there can be no loop. */
+static int watch_signals(struct run *run)
 {
     command_init(&run->child);
     (void)signal(SIGPIPE, SIG_IGN); /* that a node has gone is learnt from the write */
-    (void)uv_loop_init(&run->loop);
+    int error = uv_loop_init(&run->loop);
+    if (error != 0) {
+        return error; /* too few descriptors */
+    }
     for (unsigned i = 0; i < PASSED_SIGNALS; i++) {
         (void)uv_signal_init(&run->loop, &run->signals[i]);
         run->signals[i].data = run;
@@ -352,6 +356,7 @@ static void watch_signals(struct run *run)
     (void)uv_signal_start(&run->continue_signal, continue_cb, SIGCONT);
     (void)uv_timer_init(&run->loop, &run->kill_timer);
     run->kill_timer.data = run;
+    return 0;
 }
 
 static int start_acquire(struct run *run)
@@ -412,7 +417,10 @@ int cli_lock(struct cli *cli, int argc, char **argv)
     argv[argc] = NULL;
     cli_parse(&argp, argc, argv, &run);
     settle_times(&run);
-    watch_signals(&run);
+    int error = watch_signals(&run);
+    if (error != 0) {
+        return cli_report(CLI_EXIT_FAILED, "SYSTEM", run.wanted.key, "there can be no event loop: %s", uv_strerror(error));
+    }
     if (lockstep_cancel_create(&run.cancel) != LOCKSTEP_OK) {
         return cli_fail(run.wanted.key, LOCKSTEP_NO_MEMORY);
     }

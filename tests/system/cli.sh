@@ -393,6 +393,11 @@ story "a limit of descriptors that leaves none is told in the last line"
 (ulimit -n 8 && exec "$bin/lockstepd" --dev --listen 127.0.0.1:0) 2>"$dir/err"
 equal $? 1 "exit code of a node with 8 descriptors"
 says 'event=exit code=1 name=INTERNAL .*too many open files'
+for command in "lock demo -- true" "acquire demo --ttl 1s" list; do
+    (ulimit -n 8 && exec "$lockstep" $command) 2>"$dir/err"
+    equal $? 119 "exit code of lockstep $command with 8 descriptors"
+    says 'SYSTEM: .*too many open files'
+done
 
 story "a node may be started without standard descriptors, and serves"
 "$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" <&- >&- 2>&- &
