@@ -26,6 +26,8 @@ enum {
     /* Files beside client connections: the log, snapshots, other nodes, the loop's own. */
     OTHER_FILES = 256,
     DRAIN_TIMEOUT_MS = 2000,
+    /* How long handles may take to close at the end. */
+    ENDING_MS = 2000,
 };
 
 const char *node_exit_name(enum node_exit code)
@@ -339,6 +341,38 @@ static void clients_close(struct node *node)
     connections_write(node->connections);
 }
 
+static void tell_end(struct node *node)
+{
+    if (node->code == NODE_EXIT_OK) {
+        LOGGER_EVENT(node->logger, LOGGER_INFO, "stopped", LOGGER_TEXT("why", "it was asked to"));
+    } else {
+        node_log_exit(node->logger, node->code, node->message);
+    }
+}
+
+static void on_ending_slowly(uv_timer_t *timer)
+{
+    struct node *node = timer->data;
+    tell_end(node);
+    _exit((int)node->code); /* not exit(): libuv would wait there, too */
+}
+
+/* Until every handle has closed, which takes no time, but where a peer's name is being looked up: nothing can interrupt that, and it may
+ * take longer than whoever stops the node has patience. What is durable is so by now; the process ends without the answer. */
+static void handles_close(struct node *node)
+{
+    uv_timer_t limit;
+    int error = uv_timer_init(&node->uv, &limit);
+    LOCKSTEP_ASSERT(error == 0);
+    limit.data = node;
+    uv_update_time(&node->uv);
+    (void)uv_timer_start(&limit, on_ending_slowly, ENDING_MS, 0); /* fails only without callback */
+    uv_unref((uv_handle_t *)&limit);
+    (void)uv_run(&node->uv, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&limit, NULL);
+    (void)uv_run(&node->uv, UV_RUN_DEFAULT);
+}
+
 enum node_exit node_run(const struct config *config, struct logger *logger)
 {
     struct node node = {.config = config, .logger = logger};
@@ -385,15 +419,12 @@ close_disk:
 close_loop:
     node_signals_close(&node);
     loop_free(node.loop);
-    (void)uv_run(&node.uv, UV_RUN_DEFAULT); /* until every handle has closed */
+    node.code = code;
+    handles_close(&node);
     connections_free(node.connections);
     core_free(node.core);
     error = uv_loop_close(&node.uv);
     LOCKSTEP_ASSERT(error == 0);
-    if (code == NODE_EXIT_OK) {
-        LOGGER_EVENT(logger, LOGGER_INFO, "stopped", LOGGER_TEXT("why", "it was asked to"));
-    } else {
-        node_log_exit(logger, code, node.message);
-    }
+    tell_end(&node);
     return code;
 }

@@ -37,6 +37,7 @@ struct node {
     struct replica *replica; /* NULL before replica_open() returned: its callbacks may come earlier */
     enum node_phase phase;
     struct local_time phase_deadline;
+    enum node_exit code;              /* with which it ends, once that is known */
     bool serving;                     /* as of the last replica callback */
     char client_address[300];         /* really listened on, with its port */
     struct replica_member self;       /* --dev: the only member */

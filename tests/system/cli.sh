@@ -399,6 +399,20 @@ for command in "lock demo -- true" "acquire demo --ttl 1s" list; do
     says 'SYSTEM: .*too many open files'
 done
 
+story "a node stops in time though the name of another is being looked up, and nobody answers"
+preload=(LD_PRELOAD="$binary_dir/tests/system_silent_names.so" ASAN_OPTIONS="${ASAN_OPTIONS:-}:verify_asan_link_order=0")
+peers="$(sed -n 's/^peers = //p' "$dir/cluster/node-1/lockstepd.conf"), 2=two.test:7500/two.test:7400"
+env "${preload[@]}" "$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" --data-dir "$dir/names" --peers "$peers" \
+    2>"$dir/names.log" &
+node=$!
+children+=("$node")
+wait_until 20 "the node to start" grep -q event=started "$dir/names.log"
+kill -TERM "$node"
+wait_until 10 "the end of the node" has_ended "$node"
+wait "$node"
+equal $? 0 "exit code of a node that stops amid a lookup"
+tail -n 1 "$dir/names.log" | grep -q event=stopped || fail "its last line is $(tail -n 1 "$dir/names.log")"
+
 story "a node may be started without standard descriptors, and serves"
 "$bin/lockstepd" --config "$dir/cluster/node-1/lockstepd.conf" <&- >&- 2>&- &
 node=$!
