@@ -61,7 +61,9 @@
     X(hello_timeout, "hello-timeout", "clients", DURATION, "5s", 100, CONFIG_MINUTE,                                \
       "A connection that has not introduced itself by then is closed.")                                             \
     X(idle_timeout, "idle-timeout", "clients", DURATION, "60s", 1000, 24 * CONFIG_HOUR,                             \
-      "A connection that sends nothing for so long, not even pings, is closed. At least three client-heartbeats.")  \
+      "A connection that sends nothing for so long, not even pings, is closed. At least three client-heartbeats; "   \
+      "with less than 30s, clients that have nothing to say, and ping every 20s, are closed too, and come back each " \
+      "time.")                                                                                                       \
     X(frame_timeout, "frame-timeout", "clients", DURATION, "10s", 100, 10 * CONFIG_MINUTE,                          \
       "A connection whose request has begun and is not complete by then is closed.")                                \
     X(client_tcp_timeout, "client-tcp-timeout", "clients", DURATION, "5s", 500, 10 * CONFIG_MINUTE,                 \
