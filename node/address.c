@@ -1,6 +1,7 @@
 /* See address.h. */
 #include "node/address.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -51,10 +52,13 @@ void address_format(const struct address *address, char *ret_text, size_t size)
     (void)snprintf(ret_text, size, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "", address->port);
 }
 
+/* However it is written: getaddrinfo() takes 0.0 and 0:0::0 for them, too. */
 bool address_wildcard(const struct address *address)
 {
-    return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0 ||
-           strcmp(address->host, "0") == 0;
+    struct in_addr v4;
+    struct in6_addr v6;
+    return (inet_aton(address->host, &v4) == 1 && v4.s_addr == INADDR_ANY) ||
+           (inet_pton(AF_INET6, address->host, &v6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&v6));
 }
 
 bool address_resolve(const struct address *address, struct sockaddr_storage *ret_sockaddr, char *message,

@@ -191,6 +191,8 @@ static void a_bad_list_of_peers_is_refused_by_what_is_wrong(void **state)
         {"1=a:0/a:2", "port 0 can not be connected to"},
         {"1=0.0.0.0:1/a:2", "which no other machine can connect to"},
         {"1=[::]:1/a:2", "which no other machine can connect to"},
+        {"1=a:1/[0:0::0]:2", "which no other machine can connect to"},
+        {"1=a:1/0.0:2", "which no other machine can connect to"},
         {"1=a:1/a:2,1=b:1/b:2", "names node 1 twice"},
         {"1=a:1/a:2,2=a:1/b:2", "nodes 1 and 2 the same address"},
         {"1=a:1/a:2,2=b:1/a:2", "nodes 1 and 2 the same address"},
