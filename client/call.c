@@ -6,7 +6,8 @@
  *  A2  The floor is the id before the smallest one that is given and not answered. So it lies below every request it goes
  *      with (K3), and a wait holds it down for as long as it lasts.
  *  A3  What a session's window can not hold is not sent: ids above the floor stay below CALL_WINDOW_MAX, and what makes room
- *      (release, cancel, close) has a little more. */
+ *      (release, cancel, close) has a little more. The cancel of the very wait that holds the floor down is always sent: it
+ *      takes one id, and sets free at least one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -342,10 +343,13 @@ static bool makes_room(const struct lsc_call *call)
            call->request.kind == PROTO_SESSION_CLOSE;
 }
 
+/* A3 */
 static bool window_admits(const struct lsc_core *core, const struct lsc_call *call)
 {
-    uint64_t used = core->next_id - 1 - lsc_calls_floor(core);
-    return call->request.id != 0 || used < (makes_room(call) ? CALL_WINDOW_URGENT : CALL_WINDOW_MAX);
+    uint64_t floor = lsc_calls_floor(core);
+    uint64_t used = core->next_id - 1 - floor;
+    bool lifts_floor = call->request.kind == PROTO_LOCK_CANCEL && call->request.body.lock_cancel.target_id == floor + 1;
+    return call->request.id != 0 || lifts_floor || used < (makes_room(call) ? CALL_WINDOW_URGENT : CALL_WINDOW_MAX);
 }
 
 static bool may_be_sent(struct lsc_core *core, struct boot_time now, struct lsc_call *call)

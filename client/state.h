@@ -38,7 +38,7 @@ enum {
 /* The first id of requests that belong to no session; those in the session stay below. */
 #define CALL_OTHER_IDS (UINT64_C(3) << 62)
 _Static_assert(ROUTE_ADDRESSES_MAX >= LOCKSTEP_ENDPOINTS_MAX + 3, "a place beside the one in use and the one that failed");
-_Static_assert((int)CALL_WINDOW_URGENT < (int)FSM_WINDOW_REPLIES_MAX, "requests that make room always have room");
+_Static_assert((int)CALL_WINDOW_URGENT + 1 < (int)FSM_WINDOW_REPLIES_MAX, "requests that make room always have room");
 
 /* ---- calls ---- */
 
