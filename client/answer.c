@@ -50,6 +50,7 @@ static void on_not_leading(struct lsc_core *core, struct boot_time now, struct l
 static void on_limit(struct lsc_core *core, struct boot_time now, struct lsc_call *call, const struct proto_reply *reply)
 {
     char buffer[DETAIL_BYTES];
+    call->refusal = LOCKSTEP_LIMIT;
     lsc_call_limited(core, now, call);
     if (call == core->session.opener && core->session.state == SESSION_OPENING) {
         core->session.failure = LOCKSTEP_LIMIT;

@@ -361,9 +361,13 @@ static bool may_be_sent(struct lsc_core *core, struct boot_time now, struct lsc_
         return true;
     }
     if (core->session.state != SESSION_OPEN) {
+        if (core->session.failure == LOCKSTEP_LIMIT) {
+            lsc_call_limited(core, now, call); /* by what keeps its session from being opened */
+        }
         return false;
     }
     if (!window_admits(core, call)) {
+        call->refusal = LOCKSTEP_LIMIT;
         lsc_call_limited(core, now, call);
         return false;
     }

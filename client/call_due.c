@@ -28,7 +28,6 @@ static struct boot_time due_of(const struct lsc_core *core, const struct lsc_cal
 
 void lsc_call_limited(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
 {
-    call->refusal = LOCKSTEP_LIMIT;
     call->limited_since = boot_earlier(call->limited_since, now);
     core->calls_due = boot_earlier(core->calls_due, due_of(core, call));
 }

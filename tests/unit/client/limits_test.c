@@ -43,12 +43,41 @@ static void waits_are_cancelled_in_whatever_order(void **state)
     assert_int_equal(cancelled, WAITS);
 }
 
+/* As many sessions as the cluster takes. A leader says so, and so is not out of reach. */
+static void a_wait_that_gets_no_session_ends_in_time(void **state)
+{
+    (void)state;
+    world_free(&world);
+    world_init(&world, NULL);
+    uint64_t begun_ms = world.now.ms;
+    (void)begin_acquire("k", PROTO_WAIT_FOREVER, &done);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    for (int i = 0; i < 600 && done.count == 0; i++) {
+        const struct world_request *open = world_next(&world);
+        if (open == NULL) {
+            world_pass(&world, 50);
+            continue;
+        }
+        assert_int_equal(open->request.kind, PROTO_SESSION_OPEN);
+        struct proto_reply reply = {.kind = PROTO_SESSION_OPEN,
+                                    .id = open->request.id,
+                                    .status = PROTO_STATUS_LIMIT_REACHED,
+                                    .body.refusal.detail = world_text("too many sessions")};
+        world_reply(&world, &reply);
+    }
+    assert_int_equal(done.result, LOCKSTEP_LIMIT);
+    assert_in_range(done.at.ms - begun_ms, 10000, 10200);
+    assert_non_null(strstr(done.detail, "too many sessions"));
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up_session, world_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE(waits_are_cancelled_in_whatever_order),
+        RULE(a_wait_that_gets_no_session_ends_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
