@@ -95,6 +95,27 @@ static void a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection(v
     assert_ptr_equal(world.losses[0].user, &lost_user);
 }
 
+/* Of many it is asked how many there are: with one that is just being given back the cluster has as many as are counted on. */
+static void a_grant_taken_away_unheard_is_missed_beside_a_release(void **state)
+{
+    (void)state;
+    struct lsc_hold *holds[20];
+    for (unsigned i = 0; i < 20; i++) {
+        holds[i] = world_acquire(&world, "k", 40 + i, NULL);
+    }
+    world_cut(&world);
+    reconnect();
+    const struct world_request *get = world_expect(&world, PROTO_SESSION_GET);
+    (void)lsc_release(world.core, world.now, holds[0], &done, world_done);
+    (void)world_expect(&world, PROTO_LOCK_RELEASE);
+    struct proto_session_row row = {.session_id = 7, .ttl_ms = 3000, .grants_count = 19};
+    struct proto_reply reply = {.kind = PROTO_SESSION_GET, .id = get->request.id};
+    reply.body.session_list.rows = &row;
+    reply.body.session_list.count = 1;
+    world_reply(&world, &reply);
+    (void)world_expect(&world, PROTO_LOCK_GET);
+}
+
 /* The same, of one that is not known when the session is taken up: the answer to its acquire was lost as well, and what the
  * cluster remembers of that does not say what became of the grant. */
 static void a_grant_that_was_taken_away_before_it_was_heard_of_is_lost(void **state)
@@ -536,6 +557,7 @@ int main(void)
         RULE(outstanding_requests_are_sent_again_in_order_with_their_ids),
         RULE(what_was_answered_is_not_sent_again),
         RULE(a_grant_that_was_taken_away_unheard_is_lost_after_the_reconnection),
+        RULE(a_grant_taken_away_unheard_is_missed_beside_a_release),
         RULE(a_grant_that_was_taken_away_before_it_was_heard_of_is_lost),
         RULE(a_grant_whose_handle_was_given_out_is_looked_after),
         RULE(a_lock_that_ended_before_it_was_given_out_is_lost_afterwards),
