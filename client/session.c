@@ -11,7 +11,7 @@
  *      unless one was asked for after the other's reply was heard.
  *  S3  A renewal under way takes no certain time away, however short the TTL that it asks for: the cluster never moves a
  *      session's deadline back.
- *  S4  An adopted session is never opened, only renewed, so that its owner, TTL and lock-delay stay as they were.
+ *  S4  An adopted session is never opened anew, only renewed, and its owner, TTL and lock-delay stay as they were.
  *  S5  A new TTL is that of the core's own renewals from its first sending on: one that was never sent changes nothing, and one
  *      that is sent again does not undo a later one. But until it is answered the session may still live by a shorter one:
  *      pace, lead and heartbeats go by the shorter of the two. */
@@ -31,9 +31,25 @@ enum { ADOPT_PATIENCE = 256 };
 #define ADOPT_SPREAD (UINT64_C(1) << 32)
 #define ADOPT_FLOOR_DISTANCE (UINT64_C(1) << 38)
 
+static void set_owner(struct session *session, struct proto_bytes owner)
+{
+    size_t size = owner.size < sizeof(session->owner) ? owner.size : sizeof(session->owner) - 1;
+    if (size > 0) {
+        memcpy(session->owner, owner.data, size);
+    }
+    session->owner[size] = '\0';
+}
+
+static struct proto_bytes bytes_of(const char *text)
+{
+    return (struct proto_bytes){(const uint8_t *)text, (uint32_t)strlen(text)};
+}
+
 void lsc_session_init(struct lsc_core *core)
 {
     struct session *session = &core->session;
+    set_owner(session, bytes_of(core->owner));
+    session->lock_delay_ms = core->config.lock_delay_ms;
     session->ttl_ms = core->config.session_ttl_ms;
     session->renew_at = BOOT_NEVER;
     session->adopted = core->config.adopt_session_id != 0;
@@ -78,9 +94,9 @@ static struct lsc_call *begin_open(struct lsc_core *core, struct boot_time now, 
 {
     struct proto_request request = {
         .kind = PROTO_SESSION_OPEN,
-        .body.session_open = {.owner = {(const uint8_t *)core->owner, (uint32_t)strlen(core->owner)},
+        .body.session_open = {.owner = bytes_of(core->session.owner),
                               .ttl_ms = core->session.ttl_ms,
-                              .lock_delay_ms = core->config.lock_delay_ms,
+                              .lock_delay_ms = core->session.lock_delay_ms,
                               .resume_id = resume_id},
     };
     return begin_in_background(core, now, &request);
@@ -129,7 +145,7 @@ static void renew(struct lsc_core *core, struct boot_time now)
     /* A wait that lasts holds the floor down, and each session.renew takes a place above it. session.open takes none. */
     bool crowded = core->next_id - 1 - lsc_calls_floor(core) > CALL_WINDOW_RENEW;
     session->resuming = false;
-    if (crowded && !session->adopted) {
+    if (crowded) {
         session->opener = begin_open(core, now, session->id);
     } else {
         struct proto_request request = {.kind = PROTO_SESSION_RENEW, .body.session_renew = {.ttl_ms = session->ttl_ms}};
@@ -292,6 +308,8 @@ void lsc_session_described(struct lsc_core *core, const struct proto_reply *repl
     core->next_id = first_id > core->next_id ? first_id : core->next_id;
     core->floor_limit = last_id > ADOPT_FLOOR_DISTANCE ? last_id - ADOPT_FLOOR_DISTANCE : 0;
     core->floor_limit_until = core->next_id + ADOPT_PATIENCE;
+    set_owner(session, row->owner);
+    session->lock_delay_ms = row->lock_delay_ms;
     if (row->ttl_ms >= PROTO_TTL_MS_MIN && row->ttl_ms <= PROTO_TTL_MS_MAX && !session->renews) {
         session->ttl_ms = row->ttl_ms;
     }

@@ -137,6 +137,8 @@ struct session {
     bool shared; /* other processes have its secret, or had it first */
     uint64_t id;
     uint8_t secret[PROTO_SECRET_BYTES]; /* for the client's whole life, so that a lock-delay does not shut it out */
+    char owner[PROTO_OWNER_BYTES_MAX + 1]; /* an adopted one has those of who opened it */
+    uint64_t lock_delay_ms;
     uint64_t ttl_ms;          /* that is asked for, */
     uint64_t answered_ttl_ms; /* and that of the answer which was executed last; 0: none yet */
     struct lsc_call *opener;  /* session.open, session.get of an adopted one, or NULL */

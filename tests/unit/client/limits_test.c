@@ -71,6 +71,66 @@ static void a_wait_that_gets_no_session_ends_in_time(void **state)
     assert_non_null(strstr(done.detail, "too many sessions"));
 }
 
+/* Session 9 of another process, which this one was told to renew. */
+static void adopt(void)
+{
+    world_free(&world);
+    struct lsc_config config = world_config();
+    config.adopt_session_id = 9;
+    world_init(&world, &config);
+    (void)lsc_session_renew(world.core, world.now, 0, &done, world_done);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    const struct world_request *get = world_expect(&world, PROTO_SESSION_GET);
+    struct proto_session_row row = {
+        .session_id = 9, .ttl_ms = 3000, .lock_delay_ms = 1500, .last_request_id = 50, .owner = world_text("first")};
+    struct proto_reply reply = {.kind = PROTO_SESSION_GET, .id = get->request.id};
+    reply.body.session_list.rows = &row;
+    reply.body.session_list.count = 1;
+    world_reply(&world, &reply);
+    world_reply_session(&world, world_expect(&world, PROTO_SESSION_RENEW), 9, world_cluster_ms(&world),
+                        world_cluster_ms(&world) + 3000);
+    assert_int_equal(done.result, LOCKSTEP_OK);
+}
+
+/* The wait may last so long that the renewals alone would fill the window. */
+static void an_adopted_session_is_renewed_in_a_full_window(void **state)
+{
+    (void)state;
+    adopt();
+    (void)begin_acquire("long", PROTO_WAIT_FOREVER, &other_done);
+    (void)world_expect(&world, PROTO_LOCK_ACQUIRE);
+    static struct world_done asked;
+    for (const struct world_request *ask = NULL;;) {
+        asked = (struct world_done){0};
+        (void)begin_acquire("k", 0, &asked);
+        if ((ask = world_next(&world)) == NULL) {
+            break;
+        }
+        world_reply_status(&world, ask, PROTO_STATUS_HELD, world_cluster_ms(&world));
+    }
+    unsigned renewals = 0;
+    for (unsigned passed_ms = 0; passed_ms < 9000; passed_ms += 100) {
+        world_pass(&world, 100);
+        const struct world_request *renewal = world_next(&world);
+        if (renewal == NULL) {
+            continue;
+        }
+        assert_int_equal(renewal->request.kind, PROTO_SESSION_OPEN);
+        const struct proto_session_open *body = &renewal->request.body.session_open;
+        assert_int_equal(body->resume_id, 9);
+        assert_int_equal(body->ttl_ms, 3000); /* it changes nothing but the deadline */
+        assert_int_equal(body->lock_delay_ms, 1500);
+        assert_int_equal(body->owner.size, strlen("first"));
+        assert_memory_equal(body->owner.data, "first", body->owner.size);
+        world_reply_session(&world, renewal, 9, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+        renewals++;
+    }
+    assert_in_range(renewals, 8, 9);
+    assert_int_equal(lsc_session_id(world.core), 9);
+    assert_int_equal(other_done.count, 0);
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up_session, world_tear_down)
 
 int main(void)
@@ -78,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(waits_are_cancelled_in_whatever_order),
         RULE(a_wait_that_gets_no_session_ends_in_time),
+        RULE(an_adopted_session_is_renewed_in_a_full_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
