@@ -171,6 +171,16 @@ static void on_expired(struct lsc_core *core, struct boot_time now, struct lsc_c
     }
 }
 
+/* The answer to what the core asked of its session by itself: there is none, or its number is another's by now (of a cluster that was
+ * set up anew under the old name). An adopted one may have a wrong secret, and live. */
+static bool says_gone(const struct lsc_core *core, const struct lsc_call *call, enum proto_status status)
+{
+    const struct session *session = &core->session;
+    bool anothers = status == PROTO_STATUS_BAD_SECRET && session->state == SESSION_OPEN && !session->adopted &&
+                    (call == session->opener || call == session->renewal);
+    return anothers || (status == PROTO_STATUS_NOT_FOUND && call == session->opener);
+}
+
 /* ---- replies ---- */
 
 /* Fields that nobody checked yet and that would do harm. */
@@ -258,7 +268,7 @@ static void on_reply(struct lsc_core *core, struct boot_time now, const struct p
         on_expired(core, now, call, reply);
         break;
     case PROTO_NEXT_RETURNS:
-        if (reply->status == PROTO_STATUS_NOT_FOUND && call == core->session.opener) {
+        if (says_gone(core, call, reply->status)) {
             lsc_session_lose(core, now, LOCKSTEP_LOST_ENDED, "");
         } else {
             on_final(core, now, call, reply);

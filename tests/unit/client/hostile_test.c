@@ -244,6 +244,23 @@ static void a_grant_that_was_entered_no_times_is_no_answer(void **state)
     assert_int_equal(world.closes, 1);
 }
 
+/* A cluster that was set up anew under the old name gives the numbers of the old sessions out again. */
+static void a_session_that_is_anothers_by_now_is_lost(void **state)
+{
+    (void)state;
+    world_open_session(&world);
+    (void)world_acquire(&world, "k", 40, &done);
+    world_cut(&world);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    world_reply_status(&world, world_expect(&world, PROTO_SESSION_OPEN), PROTO_STATUS_BAD_SECRET, 1000);
+    assert_int_equal(world.losses_count, 1);
+    assert_int_equal(world.session_losses, 1);
+    assert_int_equal(world.session_loss_reason, LOCKSTEP_LOST_ENDED);
+    begin_acquire(0);
+    assert_int_equal(world_expect(&world, PROTO_SESSION_OPEN)->request.body.session_open.resume_id, 0);
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
@@ -259,6 +276,7 @@ int main(void)
         RULE(deadlines_at_the_ends_of_time_do_not_overflow),
         RULE(a_heartbeat_of_zero_or_for_ever_is_bounded),
         RULE(a_grant_that_was_entered_no_times_is_no_answer),
+        RULE(a_session_that_is_anothers_by_now_is_lost),
         RULE(random_bytes_break_nothing),
         RULE(changed_answers_break_nothing),
     };
