@@ -216,7 +216,7 @@ LOCKSTEP_EXPORT int lockstep_session_open(struct lockstep_client *client);
 LOCKSTEP_EXPORT uint64_t lockstep_session_id(struct lockstep_client *client);
 
 /**
- * Renew the session now, beside the renewals that come by themselves.
+ * Renew the session now, beside the renewals that come by themselves. If there is none, it is opened (not an adopted one).
  * @param ttl_ms  the session's new TTL from now on, 100 ms .. 24 h; 0 keeps it. A new TTL also sets the pace of the
  *                client's own renewals. A shorter one takes no time away that the session had been promised.
  * @return LOCKSTEP_OK          the session lives for its TTL from now, at least.
@@ -351,11 +351,12 @@ LOCKSTEP_EXPORT uint64_t lockstep_lock_fence(const struct lockstep_lock *lock);
 LOCKSTEP_EXPORT uint64_t lockstep_lock_session_id(const struct lockstep_lock *lock);
 
 /**
- * How long the lock is still certainly held, by local time at the moment of the call: 0 once it is lost, released or
- * uncertain. For a lock without an own lease it goes back up with every renewal. Does not ask the cluster.
+ * How long the lock is still certainly held, by local time at the moment of the call: 0 once it is released or uncertain, or the
+ * cluster said that it has ended. For a lock without an own lease it goes back up with every renewal, until it is lost: from an
+ * on_lost with LOCKSTEP_LOST_UNCERTAIN on it is what is left to stop in, and only falls. Does not ask the cluster.
  */
 LOCKSTEP_EXPORT int64_t lockstep_lock_remaining_ms(const struct lockstep_lock *lock);
-/** Whether it is certainly held by what this process knows: on_lost was not due, and the time is not up. */
+/** Whether it is certainly held by what this process knows: it was not lost, and the time is not up. */
 LOCKSTEP_EXPORT bool lockstep_lock_is_held(const struct lockstep_lock *lock);
 
 /**

@@ -126,6 +126,37 @@ static void a_longer_ttl_that_is_refused_leaves_the_pace(void **state)
     assert_int_equal(world.losses_count, 0);
 }
 
+/* What the header says of lockstep_lock_remaining_ms(): on_lost leaves time to stop in. */
+static void what_is_left_of_a_lost_lock_counts_down(void **state)
+{
+    (void)state;
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, &first_user);
+    uint64_t certain_ms = lsc_hold_remaining_ms(world.core, world.now, hold);
+    world_cut(&world);
+    world_pass(&world, certain_ms - 300); /* a tenth of the TTL before */
+    assert_int_equal(world.losses_count, 1);
+    assert_int_equal(lsc_hold_remaining_ms(world.core, world.now, hold), 300);
+    assert_false(lsc_hold_is_held(world.core, world.now, hold));
+    world_pass(&world, 100);
+    assert_int_equal(lsc_hold_remaining_ms(world.core, world.now, hold), 200);
+    world_pass(&world, 200);
+    assert_int_equal(lsc_hold_remaining_ms(world.core, world.now, hold), 0);
+}
+
+static void a_renewal_without_a_session_opens_one(void **state)
+{
+    (void)state;
+    world_free(&world);
+    world_init(&world, NULL);
+    (void)lsc_session_renew(world.core, world.now, 0, &done, world_done);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    uint64_t now_ms = world_cluster_ms(&world);
+    world_reply_session(&world, world_expect(&world, PROTO_SESSION_OPEN), 7, now_ms, now_ms + 3000);
+    world_reply_session(&world, world_expect(&world, PROTO_SESSION_RENEW), 7, now_ms, now_ms + 3000);
+    assert_int_equal(done.result, LOCKSTEP_OK);
+}
+
 #define RULE(name) cmocka_unit_test_setup_teardown(name, world_set_up_session, world_tear_down)
 
 int main(void)
@@ -137,6 +168,8 @@ int main(void)
         RULE(a_renewal_that_is_sent_again_does_not_undo_a_later_ttl),
         RULE(a_longer_ttl_under_way_loses_no_lock),
         RULE(a_longer_ttl_that_is_refused_leaves_the_pace),
+        RULE(what_is_left_of_a_lost_lock_counts_down),
+        RULE(a_renewal_without_a_session_opens_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
