@@ -352,6 +352,12 @@ static bool window_admits(const struct lsc_core *core, const struct lsc_call *ca
     return call->request.id != 0 || lifts_floor || used < (makes_room(call) ? CALL_WINDOW_URGENT : CALL_WINDOW_MAX);
 }
 
+bool lsc_call_is_behind(const struct lsc_call *call)
+{
+    return call->request.id == 0 && call->grant != NULL && call->grant->given_up > 0 &&
+           call->request.kind != PROTO_LOCK_RELEASE;
+}
+
 static bool may_be_sent(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
 {
     if (call->waits_for_session || (!core->route.leads && !lsc_call_any_node(call))) {
@@ -364,6 +370,9 @@ static bool may_be_sent(struct lsc_core *core, struct boot_time now, struct lsc_
         if (core->session.failure == LOCKSTEP_LIMIT) {
             lsc_call_limited(core, now, call); /* by what keeps its session from being opened */
         }
+        return false;
+    }
+    if (lsc_call_is_behind(call)) {
         return false;
     }
     if (!window_admits(core, call)) {

@@ -3,7 +3,8 @@
  *
  *  E1  UNKNOWN is said only of a request that may have been executed: it is out, or an earlier sending of it was.
  *  E2  What the session was asked for and may have been executed is asked again in the background until it is answered: a
- *      late copy of it then meets its own id, and never comes after what its caller asked for next.
+ *      late copy of it then meets its own id, and never comes after what its caller asked for next. Nor does it itself: what
+ *      changes the same grant is not sent before it is answered, but for a release, which leaves it nothing to change.
  *  E3  An acquire whose caller has gone is cancelled, and released if it was granted. */
 #include <stdio.h>
 
@@ -45,6 +46,10 @@ static int reason_of(const struct lsc_core *core, const struct lsc_call *call, c
         (void)snprintf(detail, size, "no session could be opened: %.400s", core->session.failure_text);
         return core->session.failure;
     }
+    if (lsc_call_is_behind(call)) {
+        (void)snprintf(detail, size, "an earlier request for this lock has not been answered either");
+        return LOCKSTEP_UNREACHABLE;
+    }
     (void)snprintf(detail, size, "no %s within %llu ms; last attempt: %.400s",
                    lsc_call_any_node(call) ? "answer" : "leader was reached",
                    (unsigned long long)core->config.request_timeout_ms,
@@ -58,6 +63,16 @@ static bool may_have_opened(const struct lsc_core *core, const struct lsc_call *
     const struct lsc_call *opener = core->session.opener;
     bool is_out = opener != NULL && (opener->place == CALL_SENT || opener->ambiguous);
     return call->waits_for_session && !core->session.adopted && (is_out || core->session.unheard);
+}
+
+/* E2 */
+static void give_up(struct lsc_call *call)
+{
+    bool changes_grant = call->request.kind == PROTO_LOCK_EXTEND || call->request.kind == PROTO_LOCK_SET_VALUE;
+    if (changes_grant && !call->given_up) {
+        call->given_up = true;
+        call->grant->given_up++;
+    }
 }
 
 static void time_out(struct lsc_core *core, struct boot_time now, struct lsc_call *call)
@@ -75,6 +90,7 @@ static void time_out(struct lsc_core *core, struct boot_time now, struct lsc_cal
         lsc_call_tell(core, call, &outcome);
         lsc_acquire_abandon(core, now, call);
     } else if (background || call->place == CALL_SENT) {
+        give_up(call);
         lsc_call_tell(core, call, &outcome); /* goes on, or waits for an answer that nobody reads */
     } else {
         lsc_call_end(core, call, &outcome);

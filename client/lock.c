@@ -392,6 +392,7 @@ void lsc_grant_forget(struct lsc_core *core, struct lsc_call *call)
         grant->extends_pending--;
         grant->cap = grant->extends_pending == 0 ? BOOT_NEVER : grant->cap;
     }
+    grant->given_up -= call->given_up;
     call->grant = NULL;
     lsc_grant_unref(core, grant);
 }

@@ -67,6 +67,7 @@ struct lsc_call {
     bool abandoned;         /* an acquire whose caller has gone: what it gets is given back */
     bool ambiguous;         /* an earlier sending may have been executed, and was not answered */
     bool counted;           /* in extends_pending; of a renewal: its TTL is the session's */
+    bool given_up;          /* counted in its grant's given_up: its caller was told that nobody knows */
     int refusal;            /* what it was refused with before the next attempt; LOCKSTEP_OK: it was not */
     struct boot_time begun; /* when it was asked for */
     uint64_t begun_after;   /* how many messages had been heard by then */
@@ -188,6 +189,7 @@ struct lsc_grant {
     unsigned extends_pending; /* under way: until they are answered the lease may end as early as the shortest of */
     struct boot_time cap;     /* them says */
     uint64_t cap_ttl_ms; /* the shortest that an extend under way has asked for */
+    unsigned given_up; /* extends and values that go on without their callers: what is asked for later waits (E2) */
     struct lsc_hold *first_hold;
     char key[];
 };
@@ -279,6 +281,8 @@ void lsc_calls_fail_all(struct lsc_core *core, int result);
 uint64_t lsc_calls_floor(const struct lsc_core *core);
 /* A limit of the session's window, a node or the cluster keeps it out for now. */
 void lsc_call_limited(struct lsc_core *core, struct boot_time now, struct lsc_call *call);
+/* It has to wait for an earlier one on its grant, whose caller has gone (E2). */
+bool lsc_call_is_behind(const struct lsc_call *call);
 /* An id for a request that belongs to no session. */
 uint64_t lsc_other_id(struct lsc_core *core);
 /* The caller has gone: give back or cancel whatever comes of the acquire. Ends it if nothing can come. */

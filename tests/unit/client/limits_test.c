@@ -71,6 +71,55 @@ static void a_wait_that_gets_no_session_ends_in_time(void **state)
     assert_non_null(strstr(done.detail, "too many sessions"));
 }
 
+static void reply_overloaded(const struct world_request *to)
+{
+    struct proto_reply reply = {.kind = to->request.kind,
+                                .id = to->request.id,
+                                .status = PROTO_STATUS_OVERLOADED,
+                                .body.refusal.retry_after_ms = 1300};
+    world_reply(&world, &reply);
+}
+
+static struct lsc_call *begin_set_value(struct lsc_hold *hold, const char *value, struct world_done *to)
+{
+    return lsc_set_value(world.core, world.now, hold, world_text(value), to, world_done);
+}
+
+/* Its caller was told that it may be set, and asks for another: that one must not be undone by the first. */
+static void a_value_given_up_on_is_not_set_after_a_later_one(void **state)
+{
+    (void)state;
+    struct lsc_hold *hold = world_acquire(&world, "k", 40, NULL);
+    (void)begin_set_value(hold, "first", &done);
+    (void)world_expect(&world, PROTO_LOCK_SET_VALUE);
+    world_cut(&world);
+    world_await_connect(&world);
+    world_accept(&world, 1, 1, "n1:1");
+    for (unsigned i = 0; i < 300 && done.count == 0; i++) {
+        const struct world_request *request = world_next(&world);
+        if (request == NULL) {
+            world_pass(&world, 50);
+        } else if (request->request.kind == PROTO_LOCK_SET_VALUE) {
+            reply_overloaded(request);
+        } else if (request->request.kind != PROTO_LOCK_GET) { /* whether the lock lives */
+            world_reply_session(&world, request, 7, world_cluster_ms(&world), world_cluster_ms(&world) + 3000);
+        }
+    }
+    assert_int_equal(done.result, LOCKSTEP_UNKNOWN);
+    (void)begin_set_value(hold, "second", &other_done);
+    const struct world_request *first = NULL;
+    while (first == NULL || first->request.kind != PROTO_LOCK_SET_VALUE) {
+        world_pass(&world, 50);
+        first = world_next(&world);
+    }
+    assert_memory_equal(first->request.body.lock_set_value.value.data, "first", 5);
+    world_reply_ok(&world, first, world_cluster_ms(&world));
+    const struct world_request *second = world_expect(&world, PROTO_LOCK_SET_VALUE);
+    assert_memory_equal(second->request.body.lock_set_value.value.data, "second", 6);
+    world_reply_ok(&world, second, world_cluster_ms(&world));
+    assert_int_equal(other_done.result, LOCKSTEP_OK);
+}
+
 /* Session 9 of another process, which this one was told to renew. */
 static void adopt(void)
 {
@@ -138,6 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(waits_are_cancelled_in_whatever_order),
         RULE(a_wait_that_gets_no_session_ends_in_time),
+        RULE(a_value_given_up_on_is_not_set_after_a_later_one),
         RULE(an_adopted_session_is_renewed_in_a_full_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
