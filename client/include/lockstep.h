@@ -318,8 +318,10 @@ struct lockstep_holder {
  * Blocks for wait_ms + request_timeout_ms at most.
  *
  * A session remembers some 900 requests behind the oldest one that is not answered. So a client has at most so many waits at a
- * time, and while one lasts that many other operations; those beyond end with LOCKSTEP_LIMIT. Who waits for hours in a
- * client that is busy otherwise gives the waits a client of their own. Renewals are not concerned.
+ * time, and while one lasts that many other operations; those beyond end with LOCKSTEP_LIMIT. Releases and cancels have room
+ * for a hundred more; those beyond go on in the background, but not before that wait has ended: until then others find these locks
+ * held, and those waits in their queues. Who waits for hours in a client that is busy otherwise gives the waits a client of their
+ * own. Renewals are not concerned.
  */
 LOCKSTEP_EXPORT int lockstep_acquire_with(struct lockstep_client *client, const char *key,
                                           const struct lockstep_acquire_options *options,
