@@ -267,7 +267,9 @@ static void link_connect(struct link *link, const struct sockaddr *address)
     link->tcp.data = link;
     link->connect.data = link;
     error = uv_tcp_connect(&link->connect, &link->tcp, address, on_connected);
-    if (error < 0) {
+    if (error < 0 && link->next != NULL) {
+        uv_close((uv_handle_t *)&link->tcp, on_tried); /* no route to it, perhaps; the others may have one */
+    } else if (error < 0) {
         link_fail(link, uv_strerror(error));
     }
 }

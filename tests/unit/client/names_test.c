@@ -148,12 +148,33 @@ static void a_node_without_a_leader_does_not_hide_the_others(void **state)
     fake_node_stop(alone);
 }
 
+/* The system refuses at once to connect to it: a broadcast address here, elsewhere one that it has no route to. */
+static void an_address_that_is_refused_at_once_does_not_end_the_attempt(void **state)
+{
+    (void)state;
+    struct lockstep_options options;
+    struct lockstep_client *client = NULL;
+    struct lockstep_cluster_status *status = NULL;
+    struct fake_node *node = fake_node_start();
+    addresses[0] = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(7400), .sin_addr.s_addr = htonl(INADDR_LOOPBACK | 0xffffff)};
+    addresses[1] = address_of(node);
+    lockstep_options_init(&options);
+    options.endpoints = "cluster.test:7400";
+    assert_int_equal(lockstep_client_create(&options, &client), LOCKSTEP_OK);
+    assert_int_equal(lockstep_cluster_status(client, &status), LOCKSTEP_OK); /* by one attempt at each node */
+    lockstep_cluster_status_free(status);
+    lockstep_client_free(client);
+    fake_node_stop(node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_that_swallows_everything_does_not_hide_the_others),
         cmocka_unit_test(an_address_that_never_greets_does_not_hide_the_others),
         cmocka_unit_test(a_node_without_a_leader_does_not_hide_the_others),
+        cmocka_unit_test(an_address_that_is_refused_at_once_does_not_end_the_attempt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
