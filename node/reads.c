@@ -25,7 +25,7 @@ static void answer_transfer(struct core *core, struct local_time now, struct req
         request_answer(core, request, &(struct proto_reply){.status = PROTO_STATUS_OK});
     } else if (core->role == REPLICA_LEADER) {
         request_refuse(core, request, PROTO_STATUS_NOT_FOUND,
-                       "no such voter that is connected and up to date", 0);
+                       "no such voter that is connected and up to date, or another takes over already", 0);
     } else {
         request_refuse(core, request, PROTO_STATUS_NOT_LEADER, "", 0);
     }

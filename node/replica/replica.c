@@ -417,7 +417,14 @@ static bool voter_fits(struct replica *replica, uint64_t node_id)
 bool replica_transfer(struct replica *replica, struct local_time now, uint64_t node_id)
 {
     replica_time(replica, now);
-    if (!replica_leads(replica) || (node_id != 0 && !voter_fits(replica, node_id))) {
+    if (!replica_leads(replica)) {
+        return false;
+    }
+    raft_id begun = raft_transferee(&replica->raft);
+    if (begun != 0) {
+        return node_id == 0 || node_id == begun; /* raft takes no second word, not even the same */
+    }
+    if (node_id != 0 && !voter_fits(replica, node_id)) {
         return false;
     }
     node_id = node_id == 0 ? best_voter(replica) : node_id;

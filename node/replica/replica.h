@@ -136,7 +136,7 @@ void replica_flush(struct replica *replica);
 bool replica_read(struct replica *replica, struct local_time now, uint64_t read_id);
 
 /* Start to hand leadership to `node_id` (0: the voter that is there and has most of the log). @return false if not leader, no
- * such voter, one that is not there or far behind, or it is being handed over already. */
+ * such voter, one that is not there or far behind, or it is being handed to another already. */
 bool replica_transfer(struct replica *replica, struct local_time now, uint64_t node_id);
 
 /* From the link. */

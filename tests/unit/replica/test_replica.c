@@ -280,6 +280,10 @@ static void leadership_is_handed_over_at_once(void **state)
     assert_false(replica_transfer(cluster->nodes[old].replica, now, 99));
     assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
     assert_false(cluster_propose(cluster, old, 10));
+    /* Asked again, by somebody who did not hear the answer: it has begun, and to nobody else. */
+    assert_true(replica_transfer(cluster->nodes[old].replica, now, to + 1));
+    assert_true(replica_transfer(cluster->nodes[old].replica, now, 0));
+    assert_false(replica_transfer(cluster->nodes[old].replica, now, (old + 2) % 3 + 1));
     cluster_run(cluster, 40);
     assert_int_equal(cluster_sure_leader(cluster), to);
     cluster_converge(cluster);
