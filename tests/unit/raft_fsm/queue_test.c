@@ -380,6 +380,42 @@ static void what_is_left_of_many_locks_is_granted_in_portions_too(void **state)
     assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
 }
 
+/* G4, L1: nobody has it, and those at the front, whose time has passed, have not all had their turn. */
+static void a_lock_that_is_still_handed_on_is_held_by_nobody(void **state)
+{
+    struct fixture *f = *state;
+    enum { EACH = 1000, CROWD = 9 * EACH };
+    struct client a = open_client(f, 'a', 1000000, 0);
+    f->unchecked = true;
+    uint64_t token = acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    for (unsigned i = 0; i < CROWD / EACH; i++) {
+        struct client waiting = open_client(f, (char)('b' + i), 1000000, 0);
+        entry_begin(f);
+        for (unsigned j = 0; j < EACH; j++) {
+            struct fsm_command command = acquire_command(&waiting, "k", PROTO_MODE_EXCLUSIVE, 500);
+            entry_add(f, &command);
+        }
+        entry_apply(f);
+    }
+    f->time_ms += 500;
+    entry_begin(f);
+    struct fsm_command release = release_command(&a, "k", token);
+    struct fsm_command once = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, 0);
+    entry_add(f, &release);
+    entry_add(f, &once);
+    entry_apply(f);
+    assert_in_range(counts(f).waiters, 1, CROWD);
+    const struct proto_reply *reply = &effect(f, f->effects.count - 1)->reply;
+    assert_int_equal(reply->status, PROTO_STATUS_HELD);
+    assert_int_equal(reply->body.holder.session_id, 0);
+    assert_int_equal(reply->body.holder.token, 0);
+    assert_int_equal(reply->body.holder.remaining_ms, 0);
+    at(f, f->time_ms);
+    assert_int_equal(counts(f).waiters, 0);
+    (void)acquire(f, &a, "k", PROTO_MODE_EXCLUSIVE);
+    fsm_check_invariants(f->fsm);
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_set_up, fixture_tear_down)
@@ -399,6 +435,7 @@ int main(void)
         TEST(the_values_that_wait_are_bounded_together),
         TEST(a_crowd_is_granted_in_portions),
         TEST(what_is_left_of_many_locks_is_granted_in_portions_too),
+        TEST(a_lock_that_is_still_handed_on_is_held_by_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
