@@ -59,6 +59,11 @@ class Load:
         world.history.write("start-client", host=self.name, life=self.life, clock_rate=self.clock.rate)
         self.process.spawn(arguments, self.clock.environment(), (self.sanitizer, world.clock_library), self.ended)
 
+    def acts(self):
+        """Whether it has begun to ask: before that it listens to signals."""
+        history = self.histories[-1] if self.histories else ""
+        return self.process.runs() and os.path.exists(history) and os.path.getsize(history) > 0
+
     def start_soon(self):
         if self.starting is None:
             self.starting = self.world.loop.after(RESTART_S, self.start)

@@ -49,9 +49,14 @@ def heal(world, storm):
             node.start_soon()
     for load in world.loads:
         load.resume()
-    wanted = [process for process in world.nodes + world.loads if not process.broken]
-    if not world.loop.wait(HEALED_S, lambda: all(process.process.runs() for process in wanted)):
-        down = [process.name for process in wanted if not process.process.runs()]
+    nodes = [node for node in world.nodes if not node.broken]
+    loads = [load for load in world.loads if not load.broken]
+
+    def missing():
+        return [node.name for node in nodes if not node.process.runs()] + [load.name for load in loads if not load.acts()]
+
+    if not world.loop.wait(HEALED_S, lambda: not missing()):
+        down = missing()
         world.violation(f"{', '.join(down)} did not come back within {HEALED_S} s of the heal")
     if not world.loop.wait(HEALED_S, lambda: leader(world.nodes) is not None):
         world.violation(f"no leader within {HEALED_S} s of the heal", world.nodes[0].process.tail())
