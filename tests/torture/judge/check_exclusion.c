@@ -4,7 +4,8 @@
  *   C2  Shared and permit holders that are certainly held at the same moment belong to one period: they have one fence
  *       (rejected as `order`).
  *   C3  The counts of the permits that are certainly held at a moment add up to the limit at most.
- *   C4  What one read shows as holders was held together: C1 and C3 hold for the known grants among them, too.
+ *   C4  What one read shows as holders was held together: C1 and C3 hold for the known grants among them, too; and beside
+ *       a known grant that is exclusive there is nobody, known or not.
  *
  * Sound, because a grant is in the service's state from before `start` to after `held_until`, whatever became of its replies. Intervals
  * that only touch are not together. For each key the intervals are gone through in the order of their begin; of those
@@ -152,6 +153,12 @@ static void check_seen(const struct facts *facts, const struct op *op, struct re
             continue;
         }
         sum += grant->op->count;
+        if (grant->op->mode == MODE_EXCLUSIVE && seen->holders > 1) {
+            report_add(report, RULE_EXCLUSION, op->done, REPORT_OPS(op, grant->op),
+                       "a read shows token %" PRIu64 ", which is exclusive, as one of %" PRIu32 " holders",
+                       grant->op->token, seen->holders);
+            return;
+        }
         if (first == NULL) {
             first = grant;
         } else if (!facts_compatible(first->op, grant->op)) {

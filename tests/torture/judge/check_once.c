@@ -7,9 +7,11 @@
  *       a release or close of it was asked for before nor a loss was told before its answer.
  *   E5  A token that a read shows was asked for: its own acquire had been invoked before the read completed; or, if no
  *       acquire is known to have got it, its session's owner had asked for the key with an outcome that may be a grant.
+ *       And it is shown with the session that it was granted to.
  *
- * E5 takes any acquire that did not end with ok for one that may be a grant, except HELD, which is an answer: so a grant that
- * crosses a cancel or a late execution of a lost request is never rejected. */
+ * E5 takes an acquire that did not end with ok for one that may be a grant if its outcome is not known, it was cancelled, or
+ * its session ended under it: so a grant that crosses a cancel or a late execution of a lost request is never rejected.
+ * Whatever else says :fail was an answer, or was never executed. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -90,6 +92,13 @@ static uint64_t pair(uint32_t key, uint32_t owner)
     return (uint64_t)key << 32 | owner;
 }
 
+static bool may_be_granted(const struct facts *facts, const struct op *op)
+{
+    return op->f == OP_ACQUIRE && op->outcome != OUTCOME_OK &&
+           (op->outcome != OUTCOME_FAIL || facts_word_is(facts, op->error, "CANCELLED") ||
+            facts_word_is(facts, op->error, "SESSION_LOST"));
+}
+
 static void check_shown(const struct facts *facts, const struct op *op, const struct numbers *may_be,
                         struct report *report)
 {
@@ -99,7 +108,11 @@ static void check_shown(const struct facts *facts, const struct op *op, const st
         const struct grant *grant = facts_grant(facts, holder[1]);
         const struct session *session = facts_session(facts, holder[0]);
         report->judged[RULE_ONCE]++;
-        if (grant != NULL) {
+        if (grant != NULL && grant->op->session != holder[0]) {
+            report_add(report, RULE_ONCE, op->done, REPORT_OPS(op, grant->op),
+                       "token %" PRIu64 " is shown with session %" PRIu64 ", and was granted to %" PRIu64,
+                       holder[1], holder[0], grant->op->session);
+        } else if (grant != NULL) {
             if (grant->op->invoke > op->done || grant->op->key != op->key) {
                 report_add(report, RULE_ONCE, op->done, REPORT_OPS(op, grant->op),
                            "token %" PRIu64 " is shown by a read of %s", holder[1],
@@ -122,8 +135,7 @@ static void check_reads_of_tokens(const struct facts *facts, struct report *repo
     numbers_init(&may_be);
     for (size_t i = 0; i < history->ops_count; i++) {
         const struct op *op = &history->ops[i];
-        if (op->f == OP_ACQUIRE && op->outcome != OUTCOME_OK &&
-            !(op->outcome == OUTCOME_FAIL && facts_word_is(facts, op->error, "HELD"))) {
+        if (may_be_granted(facts, op)) {
             numbers_put(&may_be, pair(op->key, op->owner), 1);
         }
     }

@@ -16,7 +16,8 @@
  *   Q4  A was known to wait before B was asked for, and ended as TIMED_OUT: it waited until its invocation plus its wait
  *       (by a clock that runs faster by the permitted rate). No B completes as granted before that.
  *   Q5  Sessions that :queue shows are granted in its order, where Q1 names their acquires.
- *   Q6  :waiters is never larger than the number of acquires that can be waiting (rejected as `ghost`). */
+ *   Q6  :waiters is never larger than the number of acquires that can be waiting (rejected as `ghost`).
+ *   Q7  Nobody is told TIMED_OUT before the time of Q4, whether it was known to wait or not. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -205,6 +206,21 @@ static void judge_order(struct queue *queue, const uint32_t *ops, size_t count)
     }
 }
 
+/* Q7 */
+static void judge_time(const struct queue *queue, const uint32_t *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct op *op = &queue->facts->history->ops[ops[i]];
+        int64_t until = op->f == OP_ACQUIRE ? waits_until(queue, op) : LONG_AGO;
+        queue->report->judged[RULE_FIFO] += until != LONG_AGO;
+        if (op->done < until) {
+            report_add(queue->report, RULE_FIFO, op->done, REPORT_OPS(op),
+                       "a wait for %" PRId64 " ms ended as TIMED_OUT after %.3f ms", op->wait_ms,
+                       (double)(op->done - op->invoke) / 1e6);
+        }
+    }
+}
+
 /* Acquires enter in the order of invocation, and a read looks when all that were invoked before its completion have entered: so
  * reads are kept until then, in the order of their completion. */
 struct kept_read {
@@ -261,6 +277,7 @@ static void check_key(struct queue *queue, const uint32_t *ops, size_t count, st
         read_number(queue, read, seen);
     }
     judge_order(queue, ops, count);
+    judge_time(queue, ops, count);
     free(asked);
 }
 

@@ -4,7 +4,9 @@
  *   K2  It does not say true of an exclusive grant whose release had said ok before.
  *   K3  It does not say false of a grant that is certainly held from before its invocation to after its completion.
  *   K4  A :status shows every grant that is certainly held that long (unless it may have shown a part only).
- *   K5  It shows no grant if one that is not compatible with it, with a greater token, had completed before.
+ *   K5  It shows no grant if one that is not compatible with it, with a greater token, had completed before, or had been
+ *       shown by a read that completed before. So for K1.
+ *   K6  Nor one that a read which completed before, and was asked for after that grant, did not show.
  *
  * Certainly held here means to the later of `held_until` and what was promised, up to the client's own end of it (facts.h). */
 #include <inttypes.h>
@@ -22,8 +24,12 @@ struct reads {
     const struct grant **held; /* of those that began before a read, the ones that may be held still */
     size_t held_count;
     size_t next;
-    const struct grant *newest;           /* with the greatest token of those that began before, */
-    const struct grant *newest_exclusive; /* and among the exclusive ones */
+    const struct op **reads; /* of the key, in the order of their completion */
+    size_t reads_count;
+    size_t reads_next;     /* those before it had completed */
+    uint64_t newest_token; /* of all that were granted or shown before, also to those of whom nobody heard, */
+    const struct op *newest;
+    const struct grant *newest_exclusive; /* of those that are known the greatest among the exclusive ones */
     const struct grant *newest_fence;     /* and with the greatest fence */
 };
 
@@ -40,6 +46,46 @@ static int by_start(const void *left, const void *right)
     return a->start < b->start ? -1 : a->start > b->start;
 }
 
+static int by_done(const void *left, const void *right)
+{
+    const struct op *a = *(const struct op *const *)left;
+    const struct op *b = *(const struct op *const *)right;
+    return a->done < b->done ? -1 : a->done > b->done;
+}
+
+static bool is_read(const struct op *op)
+{
+    return ((op->f == OP_STATUS && op->outcome == OUTCOME_OK) || op->f == OP_FINAL) && op->seen != 0;
+}
+
+/* It is known from now on that this token was granted; `by` says so. */
+static void learn(struct reads *reads, uint64_t token, const struct op *by)
+{
+    const struct grant *grant = facts_grant(reads->facts, token);
+    if (token > reads->newest_token) {
+        reads->newest_token = token;
+        reads->newest = by;
+    }
+    if (grant == NULL || grant->op->key != by->key) {
+        return; /* check_once.c rejects the latter */
+    }
+    if (grant->op->mode == MODE_EXCLUSIVE &&
+        (reads->newest_exclusive == NULL || token > reads->newest_exclusive->op->token)) {
+        reads->newest_exclusive = grant;
+    }
+    if (reads->newest_fence == NULL || grant->op->fence > reads->newest_fence->op->fence) {
+        reads->newest_fence = grant;
+    }
+}
+
+static void learn_shown(struct reads *reads, const struct op *read)
+{
+    const struct seen *seen = &reads->facts->history->seen[read->seen - 1];
+    for (uint32_t i = 0; i < seen->holders; i++) {
+        learn(reads, reads->facts->history->list[seen->holders_first + 2 * (size_t)i + 1], read);
+    }
+}
+
 /* All that completed before the read was asked for. */
 static void go_on_to(struct reads *reads, const struct op *op)
 {
@@ -47,16 +93,11 @@ static void go_on_to(struct reads *reads, const struct op *op)
          reads->next++) {
         const struct grant *grant = reads->grants[reads->next];
         reads->held[reads->held_count++] = grant;
-        if (reads->newest == NULL || grant->op->token > reads->newest->op->token) {
-            reads->newest = grant;
-        }
-        if (grant->op->mode == MODE_EXCLUSIVE &&
-            (reads->newest_exclusive == NULL || grant->op->token > reads->newest_exclusive->op->token)) {
-            reads->newest_exclusive = grant;
-        }
-        if (reads->newest_fence == NULL || grant->op->fence > reads->newest_fence->op->fence) {
-            reads->newest_fence = grant;
-        }
+        learn(reads, grant->op->token, grant->op);
+    }
+    for (; reads->reads_next < reads->reads_count && reads->reads[reads->reads_next]->done < op->invoke;
+         reads->reads_next++) {
+        learn_shown(reads, reads->reads[reads->reads_next]);
     }
     size_t kept = 0;
     for (size_t i = 0; i < reads->held_count; i++) {
@@ -96,23 +137,47 @@ static bool shows(const struct facts *facts, const struct seen *seen, uint64_t t
     return false;
 }
 
-/* K5. What is shown after its known end is rejected by check_residue.c. */
+/* K6: the read that did not show a grant, though it was asked for after it; NULL: all such did. */
+static const struct op *missed_before(const struct reads *reads, const struct grant *grant,
+                                      const struct op *op)
+{
+    for (size_t i = reads->reads_next; i-- > 0 && reads->reads[i]->done > grant->start;) {
+        const struct op *read = reads->reads[i];
+        const struct seen *seen = &reads->facts->history->seen[read->seen - 1];
+        if (read->invoke > grant->start && read->done < op->invoke && seen->holders < HOLDERS_SHOWN_MAX &&
+            !shows(reads->facts, seen, grant->op->token)) {
+            return read;
+        }
+    }
+    return NULL;
+}
+
+/* K5, K6. What is shown after its known end is rejected by check_residue.c. */
 static void judge_shown(struct reads *reads, const struct op *op, const struct seen *seen)
 {
     for (uint32_t i = 0; i < seen->holders; i++) {
         const uint64_t *holder = &reads->facts->history->list[seen->holders_first + 2 * (size_t)i];
         const struct grant *grant = facts_grant(reads->facts, holder[1]);
         const struct session *session = facts_session(reads->facts, holder[0]);
-        if (grant == NULL || grant->op->key != op->key || grant->released < op->invoke ||
+        if (grant == NULL || grant->op->key != op->key || grant->gone < op->invoke ||
             (session != NULL && session->closed < op->invoke)) {
             continue;
         }
-        const struct grant *later =
-            grant->op->mode == MODE_EXCLUSIVE ? reads->newest : reads->newest_exclusive;
-        if (later != NULL && later->op->token > grant->op->token) {
-            report_add(reads->report, RULE_READS, op->done, REPORT_OPS(grant->op, later->op, op),
+        const struct op *later = reads->newest_exclusive == NULL ? NULL : reads->newest_exclusive->op;
+        uint64_t token = later == NULL ? 0 : later->token;
+        if (grant->op->mode == MODE_EXCLUSIVE) {
+            token = reads->newest_token;
+            later = reads->newest;
+        }
+        const struct op *missed = missed_before(reads, grant, op);
+        if (token > grant->op->token) {
+            report_add(reads->report, RULE_READS, op->done, REPORT_OPS(op, grant->op, later),
                        "token %" PRIu64 " is shown after token %" PRIu64 " was known", grant->op->token,
-                       later->op->token);
+                       token);
+        } else if (missed != NULL) {
+            report_add(reads->report, RULE_READS, op->done, REPORT_OPS(op, grant->op, missed),
+                       "token %" PRIu64 " is shown after a read that did not show it any more",
+                       grant->op->token);
         }
     }
 }
@@ -131,11 +196,28 @@ static void judge_status(struct reads *reads, const struct op *op)
     }
 }
 
+static void gather_reads(struct reads *reads, uint32_t key)
+{
+    const struct facts *facts = reads->facts;
+    for (uint32_t i = facts->key_begin[key]; i < facts->key_begin[key + 1]; i++) {
+        const struct op *op = &facts->history->ops[facts->by_key[i]];
+        if (is_read(op)) {
+            reads->reads[reads->reads_count++] = op;
+        }
+    }
+    if (reads->reads_count > 0) {
+        qsort(reads->reads, reads->reads_count, sizeof *reads->reads, by_done);
+    }
+}
+
 static void check_key(struct reads *reads, uint32_t key)
 {
     const struct facts *facts = reads->facts;
     reads->grants_count = reads->held_count = reads->next = 0;
-    reads->newest = reads->newest_exclusive = reads->newest_fence = NULL;
+    reads->reads_count = reads->reads_next = 0;
+    reads->newest_token = 0;
+    reads->newest = NULL;
+    reads->newest_exclusive = reads->newest_fence = NULL;
     for (uint32_t i = facts->grant_begin[key]; i < facts->grant_begin[key + 1]; i++) {
         if (!facts->grants[i].twice) {
             reads->grants[reads->grants_count++] = &facts->grants[i];
@@ -144,14 +226,13 @@ static void check_key(struct reads *reads, uint32_t key)
     if (reads->grants_count > 0) {
         qsort(reads->grants, reads->grants_count, sizeof *reads->grants, by_start);
     }
+    gather_reads(reads, key);
     for (uint32_t i = facts->key_begin[key]; i < facts->key_begin[key + 1]; i++) {
         const struct op *op = &facts->history->ops[facts->by_key[i]];
-        bool check = op->f == OP_CHECK && op->outcome == OUTCOME_OK;
-        bool status = (op->f == OP_STATUS && op->outcome == OUTCOME_OK) || op->f == OP_FINAL;
-        if (check) {
+        if (op->f == OP_CHECK && op->outcome == OUTCOME_OK) {
             go_on_to(reads, op);
             judge_check(reads, op);
-        } else if (status && op->seen != 0) {
+        } else if (is_read(op)) {
             go_on_to(reads, op);
             judge_status(reads, op);
         }
@@ -163,9 +244,11 @@ void check_reads(const struct facts *facts, struct report *report)
     struct reads reads = {.facts = facts, .report = report};
     reads.grants = judge_allocate(facts->grants_count, sizeof *reads.grants);
     reads.held = judge_allocate(facts->grants_count, sizeof *reads.held);
+    reads.reads = judge_allocate(facts->history->ops_count, sizeof *reads.reads);
     for (uint32_t key = 1; key < facts->keys; key++) {
         check_key(&reads, key);
     }
     free(reads.grants);
     free(reads.held);
+    free(reads.reads);
 }

@@ -2,7 +2,7 @@
  *
  *   S1  A session whose close said ok is not shown, neither as a holder nor as waiting, and grants, extends and renews
  *       nothing any more.
- *   G1  A token whose release said ok is not shown.
+ *   G1  A token of which the cluster said that it has ended (a release with ok, or facts_says_gone) is not shown.
  *   G2  A session whose owner is gone (facts_gone: closed, or dead for longer than every TTL with the margin, counted from :heal
  *       at the earliest, because a cluster's time stands still while it has no leader) is not shown.
  *   G3  When all owners are gone, nobody holds and nobody waits at :final, whoever it may be. */
@@ -33,9 +33,12 @@ static void check_holder(const struct facts *facts, const struct op *op, const u
     const struct grant *grant = facts_grant(facts, holder[1]);
     report->judged[RULE_GHOST]++;
     report->judged[RULE_SESSION]++;
-    if (grant != NULL && grant->op->session == holder[0] && grant->released < op->invoke) {
-        report_add(report, RULE_GHOST, op->done, REPORT_OPS(grant->op, grant->release, op),
-                   "token %" PRIu64 " is shown, but its release had said ok", holder[1]);
+    if (grant != NULL && grant->op->session == holder[0] && grant->gone < op->invoke) {
+        const struct op *teller = grant->released < op->invoke ? grant->release : grant->loss;
+        report_add(
+            report, RULE_GHOST, op->done, REPORT_OPS(op, grant->op, teller),
+            "token %" PRIu64 " is shown, but %s", holder[1],
+            grant->released < op->invoke ? "its release had said ok" : "the cluster had said that it ended");
     } else if (closed_before(session, op)) {
         report_add(report, RULE_SESSION, op->done, REPORT_OPS(session->close, op),
                    "session %" PRIu64 " is shown with token %" PRIu64 ", but its close had said ok",

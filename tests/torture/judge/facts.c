@@ -37,6 +37,21 @@ bool facts_word_is(const struct facts *facts, uint32_t word, const char *text)
     return strcasecmp(facts_word(facts, word), text) == 0;
 }
 
+static bool is_by_hand(const struct facts *facts, const struct op *loss)
+{
+    return facts_word_is(facts, loss->error, "killed") || facts_word_is(facts, loss->error, "forced");
+}
+
+bool facts_says_gone(const struct facts *facts, const struct op *op)
+{
+    if (op->f == OP_LOST) {
+        return facts_word_is(facts, op->error, "expired") || facts_word_is(facts, op->error, "ended") ||
+               is_by_hand(facts, op);
+    }
+    return op->f == OP_EXTEND && op->outcome == OUTCOME_FAIL &&
+           (facts_word_is(facts, op->error, "NOT_HELD") || facts_word_is(facts, op->error, "SESSION_LOST"));
+}
+
 bool facts_compatible(const struct op *left, const struct op *right)
 {
     if (left->mode != right->mode || left->mode == MODE_EXCLUSIVE) {
@@ -277,7 +292,8 @@ static void read_grants(struct facts *facts)
                                    .unsure = NEVER,
                                    .done = LONG_AGO},
                            .ended = NEVER,
-                           .released = NEVER};
+                           .released = NEVER,
+                           .gone = NEVER};
     }
     if (facts->grants_count > 0) {
         qsort(facts->grants, facts->grants_count, sizeof *facts->grants, by_key_and_token);
@@ -307,6 +323,7 @@ static void take_release(struct grant *grant, const struct op *op)
 {
     if (op->outcome == OUTCOME_OK && op->done < grant->released) {
         grant->released = op->done;
+        grant->gone = earlier(grant->gone, op->done);
         grant->release = op;
         grant->held_until = later(grant->held_until, op->invoke);
     } else if (grant->release == NULL) {
@@ -318,10 +335,9 @@ static void take_release(struct grant *grant, const struct op *op)
 
 static void take_loss(const struct facts *facts, struct grant *grant, const struct op *op)
 {
-    bool by_hand = facts_word_is(facts, op->error, "killed") || facts_word_is(facts, op->error, "forced");
     grant->loss = op;
     grant->held_until = later(grant->held_until, op->certain);
-    grant->ended = by_hand ? LONG_AGO : earlier(grant->ended, op->done);
+    grant->ended = is_by_hand(facts, op) ? LONG_AGO : earlier(grant->ended, op->done);
 }
 
 /* A2. The library knows what it had sent when it said :certain-until; what was sent later may shorten that. */
@@ -357,6 +373,9 @@ static void read_fates(struct facts *facts)
             take_loss(facts, grant, op);
         } else {
             take_extension(facts, grant, op);
+        }
+        if (facts_says_gone(facts, op)) {
+            grant->gone = earlier(grant->gone, op->done);
         }
     }
 }

@@ -41,6 +41,7 @@ struct grant {
     int64_t promised, leased, ended;
     struct lease own;         /* until: NEVER without an own lease */
     int64_t released;         /* completion of a release that said ok; NEVER */
+    int64_t gone;             /* since when the cluster has said that it has ended: released, or a loss told by it; NEVER */
     const struct op *release; /* that one, else the first release that was asked for, else NULL */
     const struct op *loss;
 };
@@ -93,6 +94,10 @@ void facts_done(struct facts *facts);
 
 const struct grant *facts_grant(const struct facts *facts, uint64_t token);
 const struct session *facts_session(const struct facts *facts, uint64_t id);
+
+/* Whether the cluster itself says here that a grant has ended: a loss that is not the library's own conclusion, an
+ * extension that finds nothing to extend. (For a release that finds nothing: check_once.c, E4.) */
+bool facts_says_gone(const struct facts *facts, const struct op *op);
 
 /* Whether two grants of a key may be held together, their sums aside. */
 bool facts_compatible(const struct op *left, const struct op *right);

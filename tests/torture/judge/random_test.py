@@ -38,6 +38,7 @@ BREAKS = {
     "forgets a waiter": {"progress", "fifo", "session"},
     "answers reads of the past": {"reads", "ghost", "session"},
     "never expires": {"ghost", "progress"},
+    "forgets sessions in an election": {"lease", "once"},
     "moves grants to another's time": {"exclusion", "deadline"},
 }
 
@@ -100,6 +101,8 @@ class Service:
 
     def end(self, session, closed=False):
         self.sessions.pop(session, None)
+        if not closed:
+            self.world.after(self.world.delay(), lambda: self.world.tell_end(session))
         for key, lock in self.locks.items():
             before = len(lock.holders) + len(lock.queue)
             if not (closed and self.breaks("keeps what a closed session held", 1)):
@@ -223,6 +226,11 @@ class World:
         fields = {key.replace("_", "-"): item for key, item in value.items() if item is not None}
         self.lines.append(f"{{:process {process} :type :{kind} :f :{name} :time {self.now} :value {edn(fields)}}}")
 
+    def tell_end(self, session):
+        for client in self.clients:
+            if client.session == session:
+                client.later(lambda client=client: client.hear_end(session))
+
     def process(self):
         self.processes += 1
         return self.processes
@@ -246,6 +254,7 @@ class Client:
         self.gone = False     # has closed its session for good
         self.stall_until = 0
         self.held = None      # (key, token, fence)
+        self.ended = None     # the session of which the service said that it has ended
         self.begin()
 
     def begin(self):
@@ -256,6 +265,9 @@ class Client:
         self.held = None
         self.renew(self.session)
         self.next()
+
+    def hear_end(self, session):
+        self.ended = session
 
     def later(self, action):
         """What a client does when a message arrives: nothing if it is dead, later if it is stopped."""
@@ -362,9 +374,9 @@ class Client:
                 self.world.service.acquire(session, request, replied)
         self.world.after(self.world.delay(), arrive)
 
-    def lose(self, key, session, token):
+    def lose(self, key, session, token, reason=":uncertain"):
         self.world.write(self.world.process(), "info", "lost", key=key, owner=self.name, session=session, token=token,
-                         reason=":uncertain")
+                         reason=reason)
         self.begin()
 
     def act_on_held(self):
@@ -372,7 +384,9 @@ class Client:
             return
         key, token, fence = self.held
         kind = self.random.random()
-        if self.certain_until() <= self.world.now:
+        if self.ended == self.session:
+            self.lose(key, self.session, token, ":expired")
+        elif self.certain_until() <= self.world.now:
             self.lose(key, self.session, token)
         elif kind < 0.15:
             self.check(key, token, fence)
@@ -469,6 +483,9 @@ def fault(world):
         world.at(client.stall_until, lambda: world.write(":nemesis", "info", "resume", owners=[client.name]))
     else:
         world.service.stall = world.now + int(world.random.uniform(100, 1500) * MS)
+        if world.service.broken == "forgets sessions in an election":
+            for session in list(world.service.sessions):
+                world.service.end(session)
         world.write(":nemesis", "info", "start-election")
         world.at(world.service.stall, lambda: world.write(":nemesis", "info", "stop-election"))
     world.after(world.random.expovariate(1 / 700.0), lambda: fault(world))

@@ -13,7 +13,7 @@
     X(ORDER, "order", "tokens grow in the order of the grants; fences fit to them")                \
     X(LEASE, "lease", "a lease lasts its TTL from the last acknowledged renewal")                  \
     X(DEADLINE, "deadline", "nobody is granted what another's library still said to be certain")   \
-    X(FIFO, "fifo", "who certainly waited before another asked is granted first")                  \
+    X(FIFO, "fifo", "who certainly waited before another asked is granted first; no wait ends early")                  \
     X(ONCE, "once", "each request takes effect once, and each grant ends once")                    \
     X(SESSION, "session", "nothing is left of a session that was closed")                          \
     X(PROGRESS, "progress", "after :heal nobody waits for ever, and every key is granted again")   \
