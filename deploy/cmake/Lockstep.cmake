@@ -14,7 +14,7 @@
 #       time limit 60 seconds.
 #
 #   lockstep_command_test(<name> COMMAND <command>... [LABELS <label>...] [TIMEOUT <seconds>])
-#       The same for any other program, such as a script or $<TARGET_FILE:lockstepd>.
+#       The same, label and time limit included, for any other program, such as a script or $<TARGET_FILE:lockstepd>.
 #
 #   lockstep_fuzzer(<name> SOURCES <file>... [LINK <target>...] [CORPUS <dir>])
 #       A file with LLVMFuzzerTestOneInput(), built to <build>/tests/fuzz_<name>. With LOCKSTEP_FUZZ it is a libFuzzer
@@ -23,10 +23,12 @@
 #   lockstep_public_library(PARTS <target>... HEADER <file> NEEDS <dependency>...)
 #       liblockstep, shared and static, with what an installation needs: see InstallLibrary.cmake.
 #
-# Labels, as tests/run chooses by them:
+# Labels, as tests/run chooses by them; another one is refused, as no step would run the test:
 #
 #   unit      with the sanitizers asan, and in the release build
 #   tsan      beside "unit": with the thread sanitizer too
+#   fuzz      beside "unit", or alone: in the fuzz build
+#   sim, torture, mutants   in the release build only
 #   system    real processes, one test at a time, with asan
 #   smoke     beside "system": in the release build too
 #   tidy      about the source itself, once
@@ -135,8 +137,15 @@ function(lockstep_executable target)
     endif()
 endfunction()
 
+set(lockstep_labels unit tsan fuzz sim torture mutants system smoke tidy install bench long)
+
 # Time limit (60 seconds if it is empty), labels and environment of a registered test.
 function(lockstep_test_properties name timeout labels)
+    foreach(label IN LISTS labels)
+        if(NOT label IN_LIST lockstep_labels)
+            lockstep_refuse("${name}: there is no label ${label}; there are: ${lockstep_labels}.")
+        endif()
+    endforeach()
     if(NOT timeout)
         set(timeout 60)
     endif()
@@ -170,6 +179,9 @@ endfunction()
 function(lockstep_command_test name)
     cmake_parse_arguments(PARSE_ARGV 1 ARG "" "TIMEOUT" "COMMAND;LABELS")
     lockstep_check_arguments(${name})
+    if(NOT ARG_LABELS)
+        set(ARG_LABELS unit)
+    endif()
     add_test(NAME ${name} COMMAND ${ARG_COMMAND})
     lockstep_test_properties(${name} "${ARG_TIMEOUT}" "${ARG_LABELS}")
 endfunction()

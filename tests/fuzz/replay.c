@@ -46,6 +46,10 @@ static void replay_file(const char *path)
 
 int main(int argc, char **argv)
 {
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s FILE...: there is no corpus to run\n", argv[0]);
+        return EXIT_FAILURE;
+    }
     for (int i = 1; i < argc; i++) {
         replay_file(argv[i]);
     }
