@@ -8,9 +8,9 @@ seed=${LOCKSTEP_SEED:-$(($(date +%s) % 100000))}
 start_cluster 3
 
 story "the judge rejects what it is there to reject"
-for rule in overlap fence token release; do
-    "$bin/load_check" --endpoints "$LOCKSTEP_ENDPOINTS" --clients 20 --keys 2 --seconds 1 --plant "$rule" >/dev/null 2>"$dir/planted" \
-        && fail "a planted break of \"$rule\" was not noticed"
+for rule in overlap fence token release lease error starving; do
+    "$bin/load_check" --endpoints "$LOCKSTEP_ENDPOINTS" --clients 20 --keys 2 --seconds 1 --patience-ms 2000 --plant "$rule" \
+        >/dev/null 2>"$dir/planted" && fail "a planted break of \"$rule\" was not noticed"
     grep -q "REJECTED $rule" "$dir/planted" || fail "a planted break of \"$rule\" was noticed as something else"
 done
 
@@ -43,7 +43,8 @@ for i in 1 2 3; do
     pid=$(pid_of_node "$i")
     kill -TERM "$pid"
     wait_until 20 "node $i to end" has_ended "$pid"
-    grep -q 'event=exit code=0' "$dir/cluster/node-$i/log" || tail -3 "$dir/cluster/node-$i/log"
+    tail -n 1 "$dir/cluster/node-$i/log" | grep -q 'event=stopped why="it was asked to"' ||
+        fail "node $i did not end in order: $(tail -n 3 "$dir/cluster/node-$i/log")"
     local_cluster restart "$i" >/dev/null || fail "node $i does not come back"
 done
 wait "$load" || fail "a client saw an error while nodes were restarted in turn (seed $seed)"

@@ -6,11 +6,13 @@
  *   fence      a grant whose fence is not greater than every one before it on that key
  *   token      a token that was granted twice
  *   release    NOT_HELD for a lock that was not reported lost: it was released twice, or never granted
- *   error      a result that a client would have to handle itself, although a majority was always up
- *   starving   at the end, a client that has waited for longer than --patience without a grant
+ *   lease      the cluster said that a session, or a lock, has ended, although its client renews it and a majority was always up
+ *   error      any other result that a client would have to handle itself
+ *   starving   a client that is granted nothing although the others have been leaving for --patience-ms
  * Prints what it did, and the seed. Exit code 0 only if nothing was rejected.
  *
- *   load_check --endpoints LIST [--clients N] [--keys N] [--seconds N] [--ttl-ms N] [--seed N] [--plant RULE] */
+ *   load_check --endpoints LIST [--clients N] [--keys N] [--seconds N] [--ttl-ms N] [--seed N]
+ *              [--patience-ms N] [--plant RULE] */
 #include <inttypes.h>
 #include <lockstep.h>
 #include <stdio.h>
@@ -18,7 +20,7 @@
 #include <string.h>
 #include <uv.h>
 
-enum { CLIENTS_MAX = 1000, KEYS_MAX = 64, HOLD_MS_MAX = 20, TOKENS = 1 << 22, PATIENCE_MS = 60 * 1000 };
+enum { CLIENTS_MAX = 1000, KEYS_MAX = 64, HOLD_MS_MAX = 20, TOKENS = 1 << 22 };
 
 struct judge_key {
     char name[32];
@@ -33,9 +35,8 @@ struct client {
     struct lockstep_lock *lock;
     struct judge_key *key;
     uv_timer_t hold;
-    uint64_t asked_ms;
     bool lost;
-    bool closed;
+    bool leaving, closed;
 };
 
 struct check {
@@ -43,7 +44,8 @@ struct check {
     uv_timer_t end;
     struct client clients[CLIENTS_MAX];
     struct judge_key keys[KEYS_MAX];
-    uint64_t clients_count, keys_count, seconds, ttl_ms, seed, random;
+    uint64_t clients_count, keys_count, seconds, ttl_ms, patience_ms, seed, random;
+    uint64_t closed_count;
     uint64_t grants, losses, rejected;
     const char *plant;
     const char *endpoints;
@@ -115,6 +117,17 @@ static void closed_cb(void *arg, int result)
     (void)result;
     client->closed = true;
     uv_close((uv_handle_t *)&client->hold, NULL);
+    if (++client->check->closed_count == client->check->clients_count) {
+        uv_close((uv_handle_t *)&client->check->end, NULL);
+    }
+}
+
+static void leave(struct client *client)
+{
+    if (!client->leaving) {
+        client->leaving = true;
+        lockstep_async_close(client->async, closed_cb, client);
+    }
 }
 
 static void released_cb(void *arg, int result)
@@ -144,9 +157,11 @@ static void lost_cb(struct lockstep_lock *lock, void *arg, enum lockstep_lost_re
 {
     struct client *client = arg;
     (void)lock;
-    (void)reason;
     (void)remaining_ms;
     (void)detail;
+    if (reason != LOCKSTEP_LOST_UNCERTAIN) { /* that one is the library's own conclusion */
+        reject(client->check, "lease", client, (uint64_t)reason);
+    }
     client->lost = true;
     client->check->losses++;
     judge_leave(client);
@@ -158,13 +173,16 @@ static void acquired_cb(void *arg, int result, struct lockstep_lock *lock, const
     struct check *check = client->check;
     (void)holder;
     client->lock = lock;
+    if (result == LOCKSTEP_SESSION_LOST || planted(check, "lease")) {
+        reject(check, "lease", client, (uint64_t)result);
+    }
+    if ((result != LOCKSTEP_OK && result != LOCKSTEP_SESSION_LOST && result != LOCKSTEP_CLOSED) || planted(check, "error")) {
+        reject(check, "error", client, (uint64_t)result);
+    }
     if (result == LOCKSTEP_OK) {
         judge_grant(client);
         (void)uv_timer_start(&client->hold, hold_cb, draw(check, HOLD_MS_MAX), 0);
         return;
-    }
-    if (result != LOCKSTEP_CLOSED && (result != LOCKSTEP_SESSION_LOST || planted(check, "error"))) {
-        reject(check, "error", client, (uint64_t)result);
     }
     ask(client);
 }
@@ -174,14 +192,14 @@ static void ask(struct client *client)
     struct check *check = client->check;
     struct lockstep_acquire_options wish;
     if (check->stopping) {
-        if (!uv_is_closing((uv_handle_t *)&client->hold)) {
-            lockstep_async_close(client->async, closed_cb, client);
-        }
+        leave(client);
         return;
+    }
+    if (planted(check, "starving") && client == check->clients) {
+        return; /* as if its request had been lost */
     }
     client->key = &check->keys[draw(check, check->keys_count)];
     client->lost = false;
-    client->asked_ms = uv_now(&check->loop);
     lockstep_acquire_options_init(&wish);
     wish.wait_ms = LOCKSTEP_FOREVER;
     wish.on_lost = lost_cb;
@@ -194,17 +212,24 @@ static void ask(struct client *client)
 
 /* ---- the whole ---- */
 
+/* Nobody asks any more, and whoever was granted something has given it back: who still waits would wait for ever. */
+static void patience_cb(uv_timer_t *timer)
+{
+    struct check *check = timer->data;
+    for (uint64_t i = 0; i < check->clients_count; i++) {
+        struct client *client = &check->clients[i];
+        if (!client->leaving) {
+            reject(check, "starving", client, check->patience_ms);
+            leave(client);
+        }
+    }
+}
+
 static void end_cb(uv_timer_t *timer)
 {
     struct check *check = timer->data;
     check->stopping = true;
-    uv_close((uv_handle_t *)timer, NULL);
-    for (uint64_t i = 0; i < check->clients_count; i++) {
-        struct client *client = &check->clients[i];
-        if (client->lock == NULL && uv_now(&check->loop) - client->asked_ms > PATIENCE_MS) {
-            reject(check, "starving", client, uv_now(&check->loop) - client->asked_ms);
-        }
-    }
+    (void)uv_timer_start(timer, patience_cb, check->patience_ms, 0);
 }
 
 static bool start(struct check *check)
@@ -253,6 +278,7 @@ static bool parse(struct check *check, int argc, char **argv)
                    {"--keys", &check->keys_count, KEYS_MAX},
                    {"--seconds", &check->seconds, 24 * 60 * 60},
                    {"--ttl-ms", &check->ttl_ms, 60 * 60 * 1000},
+                   {"--patience-ms", &check->patience_ms, 60 * 60 * 1000},
                    {"--seed", &check->seed, UINT64_MAX}};
     for (int i = 1; i + 1 < argc; i += 2) {
         bool known = strcmp(argv[i], "--endpoints") == 0 || strcmp(argv[i], "--plant") == 0;
@@ -274,10 +300,12 @@ static bool parse(struct check *check, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static struct check check = {.clients_count = 200, .keys_count = 20, .seconds = 20, .ttl_ms = 10000, .seed = 1};
+    static struct check check = {
+        .clients_count = 200, .keys_count = 20, .seconds = 20, .ttl_ms = 10000, .patience_ms = 60000, .seed = 1};
     if (!parse(&check, argc, argv)) {
         (void)fprintf(stderr, "usage: load_check --endpoints LIST [--clients N] [--keys N] [--seconds N] [--ttl-ms N] "
-                              "[--seed N] [--plant overlap|fence|token|release]\n");
+                              "[--seed N] [--patience-ms N] "
+                              "[--plant overlap|fence|token|release|lease|error|starving]\n");
         return 2;
     }
     check.random = check.seed * 0x9E3779B97F4A7C15ULL + 1;
