@@ -21,6 +21,9 @@ int command_plants(const struct command *command);
 
 void command_print_counts(const struct sim_counts *counts);
 
+/* The command that runs `seed` with these options, but for --trace; without a line's end. */
+void command_print_run(FILE *out, const struct sim_options *options, uint64_t seed);
+
 /* Run it in a process of its own. @return whether it ended well; else `ret_rule` has the rule that it broke, or how the
  * process died. */
 bool command_try(const struct sim_options *options, char *ret_rule, size_t rule_size);

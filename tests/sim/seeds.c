@@ -110,17 +110,11 @@ static void print_replay(const struct command *command, uint64_t seed, int statu
         (void)fprintf(stderr, "seed %" PRIu64 " ended by signal %d (%s)\n", seed, WTERMSIG(status),
                       WTERMSIG(status) == SIGALRM ? "it took too long" : strsignal(WTERMSIG(status)));
     }
-    (void)fprintf(stderr, "replay: tests/sim/run --seed %" PRIu64, seed);
-    if (command->options.nodes != 0) {
-        (void)fprintf(stderr, " --nodes %u", command->options.nodes);
-    }
-    if (command->options.clients != 0) {
-        (void)fprintf(stderr, " --clients %u", command->options.clients);
-    }
-    if (command->options.storm_ms != 0) {
-        (void)fprintf(stderr, " --storm-ms %" PRIu64, command->options.storm_ms);
-    }
-    (void)fprintf(stderr, " --trace\nshorter: tests/sim/run --seed %" PRIu64 " --shrink\n", seed);
+    (void)fprintf(stderr, "replay: ");
+    command_print_run(stderr, &command->options, seed);
+    (void)fprintf(stderr, " --trace\nshorter: ");
+    command_print_run(stderr, &command->options, seed);
+    (void)fprintf(stderr, " --shrink\n");
 }
 
 /* @return how many of its seeds failed. */

@@ -89,27 +89,37 @@ static void shrink_faults(struct sim_options *options, const char *rule)
     }
 }
 
-static void print_command(const struct sim_options *options)
+static void print_faults(FILE *out, const struct sim_options *options)
 {
     const char *comma = "";
-    (void)printf("tests/sim/run --seed %" PRIu64, options->seed);
-    if (options->nodes != 0) {
-        (void)printf(" --nodes %u", options->nodes);
-    }
-    if (options->clients != 0) {
-        (void)printf(" --clients %u", options->clients);
-    }
-    if (options->storm_ms != 0) {
-        (void)printf(" --storm-ms %" PRIu64, options->storm_ms);
-    }
-    (void)printf(" --faults ");
+    (void)fprintf(out, " --faults ");
     for (unsigned i = 0; i < SIM_FAULTS_MAX; i++) {
         if (has_fault(options, i)) {
-            (void)printf("%s%u", comma, i);
+            (void)fprintf(out, "%s%u", comma, i);
             comma = ",";
         }
     }
-    (void)printf("%s --trace\n", *comma == 0 ? "none" : "");
+    (void)fprintf(out, "%s", *comma == 0 ? "none" : "");
+}
+
+void command_print_run(FILE *out, const struct sim_options *options, uint64_t seed)
+{
+    (void)fprintf(out, "tests/sim/run --seed %" PRIu64, seed);
+    if (options->nodes != 0) {
+        (void)fprintf(out, " --nodes %u", options->nodes);
+    }
+    if (options->clients != 0) {
+        (void)fprintf(out, " --clients %u", options->clients);
+    }
+    if (options->storm_ms != 0) {
+        (void)fprintf(out, " --storm-ms %" PRIu64, options->storm_ms);
+    }
+    if (options->plant != NULL) {
+        (void)fprintf(out, " --plant %s", options->plant);
+    }
+    if ((options->faults[0] & options->faults[1]) != UINT64_MAX) {
+        print_faults(out, options);
+    }
 }
 
 int command_shrink(const struct command *command)
@@ -140,7 +150,8 @@ int command_shrink(const struct command *command)
         }
     }
     shrink_faults(&options, rule);
-    print_command(&options);
+    command_print_run(stdout, &options, options.seed);
+    (void)printf(" --trace\n");
     return 1;
 }
 
