@@ -1,7 +1,8 @@
 /* What clients were told and believe, against what the oracle knows.
  *
  *   rule mutual-exclusion  while a client is certain of a hold, the token is live (an administrator may take it away)
- *   rule lost-callback     a hold's loss is told once at most, not after its release, and before its certain time has ended
+ *   rule lost-callback     a hold's loss is told once at most, not after its release, and before its certain time has ended;
+ *                          and told as said by the cluster only if the token, or its session, has ended
  *   rule acknowledged      an answer that a client got is that of a request which is committed and applied at that moment
  *   rule fence-order       the fence that a client is told is its grant's
  *   rule exactly-once      the answer of a request goes to one call; who releases twice is told so
@@ -44,6 +45,7 @@ const struct sim_plant sim_plants[] = {
     {"lost-callback-late", "lost-callback"},
     {"lost-callback-missing", "lost-callback"},
     {"lost-callback-twice", "lost-callback"},
+    {"lost-callback-groundless", "lost-callback"},
     {"acknowledged-answer", "acknowledged"},
     {"acknowledged-token", "acknowledged"},
     {"acknowledged-release", "acknowledged"},
@@ -215,6 +217,18 @@ void promise_hold_look(struct sim *sim, struct sim_hold *hold, struct boot_time 
     hold->was_certain = remaining_ms > 0 && (driven || hold->was_certain);
 }
 
+/* The client concludes nothing from its own clock here: it has heard so. */
+static void check_end_told(struct sim *sim, const struct sim_hold *hold, enum lockstep_lost_reason reason)
+{
+    const struct oracle_token *token = oracle_token(sim->oracle, hold->token);
+    const struct oracle_session *session = oracle_session(sim->oracle, token->session);
+    bool lives = token->ended_index == 0 && session->ended_index == 0;
+    if (reason != LOCKSTEP_LOST_UNCERTAIN && (lives || oracle_lies(sim, "lost-callback-groundless"))) {
+        sim_violation(sim, "lost-callback", "client %u is told that token %llu has ended, and it has not",
+                      hold->client, (ull)hold->token);
+    }
+}
+
 void promise_hold_lost(struct sim *sim, struct sim_hold *hold, enum lockstep_lost_reason reason,
                        struct boot_time now)
 {
@@ -229,6 +243,7 @@ void promise_hold_lost(struct sim *sim, struct sim_hold *hold, enum lockstep_los
     }
     hold->lost = true;
     sim->counts.losses++;
+    check_end_told(sim, hold, reason);
     uint64_t remaining_ms = lsc_hold_remaining_ms(hold->core, now, hold->hold);
     if (reason == LOCKSTEP_LOST_UNCERTAIN && hold->was_certain && oracle_lies(sim, "lost-callback-late")) {
         remaining_ms = 0;
