@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -14,6 +15,7 @@ PROGRESS_S = 60
 FINAL_S = 60
 # A dead client's locks must be free by so long after their leases.
 MARGIN_S = 5
+TORN_BYTES_MAX = 1 << 20 # the longest line that the judge reads
 
 GRANT = re.compile(rb':type :ok :f :acquire .*?:key "([^"]*)"')
 LINE = re.compile(rb":type :(\w+) :f :([\w-]+)")
@@ -119,6 +121,31 @@ def look_at_logs(world):
         line = process.process.reported()
         if line is not None:
             world.violation(f"{process.name} reported: {line}", process.process.tail())
+
+
+def joined(load):
+    """The histories of a load's lives as one, in its home: the judge takes a bounded number of files, and a long run has had
+    many lives. Each was over before the next began; of a line that its end has torn nothing is left."""
+    path = os.path.join(load.home, "history.edn")
+    with open(path, "wb") as out:
+        for history in load.histories:
+            if os.path.exists(history):
+                with open(history, "rb") as file:
+                    shutil.copyfileobj(file, out)
+                tear(out)
+                os.unlink(history)
+    return path
+
+
+def tear(out):
+    """Take back what stands behind the last line's end."""
+    out.flush()
+    end = os.path.getsize(out.name)
+    with open(out.name, "rb") as file:
+        file.seek(max(0, end - TORN_BYTES_MAX))
+        rest = file.read()
+    out.truncate(end - len(rest) + rest.rfind(b"\n") + 1)
+    out.seek(0, os.SEEK_END)
 
 
 def judge(world, histories, arguments):
