@@ -17,21 +17,46 @@ local_cluster()
     "$source_dir/deploy/local-cluster" "$@" --dir "$dir/cluster" --bin "$bin"
 }
 
+# What a sanitizer or an assertion says of a node, at its end too.
+reported()
+{
+    cat "$dir"/*/node-*/log "$dir"/*.log 2>/dev/null |
+        grep -aE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|assertion failed'
+}
+
 clean_up()
 {
-    local pid
+    local pid reports
     for pid in "${children[@]}"; do
         kill -9 "$pid" 2>/dev/null
     done
+    local_cluster stop >/dev/null 2>&1
+    reports=$(reported)
+    if ((failures == 0)) && [ -n "$reports" ]; then
+        failures=1
+        printf 'FAILED: a node reported: %s\n' "$reports" >&2
+    fi
     if ((failures > 0)); then
         tail -n 30 "$dir"/cluster/node-*/log >&2 2>/dev/null
     fi
     local_cluster remove >/dev/null 2>&1
     rm -rf "$dir"
+    ((failures == 0)) || exit 1
 }
 trap clean_up EXIT
-# A story that is ended from outside (a time limit, ^C) cleans up as well.
+# A story that is ended from outside (^C) cleans up as well.
 trap 'exit 143' INT TERM HUP
+
+# And one that is ended without a word, as ctest does at a time limit, is cleaned up after by a process that is no child of it.
+setsid --fork bash -c '
+    tail --pid="$1" -f /dev/null
+    for file in "$2"/*/cluster; do
+        cluster=${file%/cluster}
+        for node in "$cluster"/node-*; do
+            "$3/deploy/local-cluster" kill "${node##*-}" --dir "$cluster"
+        done
+    done
+    rm -rf "$2"' guard "$$" "$dir" "$source_dir" </dev/null >/dev/null 2>&1
 
 # A failed story ends at once: what follows would only repeat it.
 fail()
