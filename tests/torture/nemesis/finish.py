@@ -15,6 +15,8 @@ PROGRESS_S = 60
 FINAL_S = 60
 # A dead client's locks must be free by so long after their leases.
 MARGIN_S = 5
+# Of so many faults one at least meets a node that writes.
+REACHES_ONE_OF = 3
 TORN_BYTES_MAX = 1 << 20 # the longest line that the judge reads
 
 GRANT = re.compile(rb':type :ok :f :acquire .*?:key "([^"]*)"')
@@ -121,6 +123,13 @@ def look_at_logs(world):
         line = process.process.reported()
         if line is not None:
             world.violation(f"{process.name} reported: {line}", process.process.tail())
+
+
+def look_at_disks(world, storm):
+    """A fault that reached no call was none: then disk_faults.c does not stand before the calls by which nodes write."""
+    for fault, reached in (("disk-slow", "delayed"), ("disk-fail", "failed")):
+        if storm.drawn.get(fault, 0) >= REACHES_ONE_OF and not any(node.disk.get(reached) for node in world.nodes):
+            world.violation(f"{fault} was drawn {storm.drawn[fault]} times, and no call of any node was {reached}")
 
 
 def joined(load):

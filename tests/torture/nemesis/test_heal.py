@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The heal is told to every load, and to none that does not listen yet: one may have been started a moment before."""
+"""The heal is told to every load, and to none that does not listen yet: one may have been started a moment before. And what
+the run says of disks whose faults reached nobody."""
 
 import os
 import random
 import signal
 import sys
 import tempfile
+import types
 import unittest
 
 sys.dont_write_bytecode = True
@@ -13,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from nemesis import finish # noqa: E402
 from nemesis.clients import Load # noqa: E402
+from nemesis.disk import Disk # noqa: E402
 from nemesis.history import History # noqa: E402
 from nemesis.loop import Loop # noqa: E402
 from nemesis.network import Loopback # noqa: E402
@@ -68,6 +71,23 @@ class Heal(unittest.TestCase):
             world.history.close()
             self.assertTrue(told)
             self.assertEqual(world.said, [])
+
+
+class Disks(unittest.TestCase):
+    def test_faults_that_reach_no_call_are_told(self):
+        with tempfile.TemporaryDirectory() as directory:
+            nodes = [types.SimpleNamespace(disk=Disk(os.path.join(directory, name), False)) for name in ("n1", "n2")]
+            said = []
+            world = types.SimpleNamespace(nodes=nodes, violation=said.append)
+            finish.look_at_disks(world, types.SimpleNamespace(drawn={"disk-slow": 2, "disk-fail": 1}))
+            self.assertEqual(said, [])
+            storm = types.SimpleNamespace(drawn={"disk-slow": 3, "disk-fail": 3})
+            nodes[1].disk.set(delayed=1)
+            finish.look_at_disks(world, storm)
+            self.assertEqual(said, ["disk-fail was drawn 3 times, and no call of any node was failed"])
+            nodes[0].disk.set(failed=1)
+            finish.look_at_disks(world, storm)
+            self.assertEqual(len(said), 1)
 
 
 if __name__ == "__main__":
