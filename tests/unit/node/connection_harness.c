@@ -87,7 +87,7 @@ static int set_up_with(unsigned count_max)
         .idle_timeout_ms = IDLE_MS,
         .frame_timeout_ms = FRAME_MS,
         .drain_timeout_ms = DRAIN_MS,
-        .tcp_timeout_ms = 5000,
+        .tcp_timeout_ms = TCP_TIMEOUT_MS,
         .cluster_id = 17,
         .node_id = 3,
     };

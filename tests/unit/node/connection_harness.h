@@ -14,7 +14,7 @@
 #include "node/connection.h"
 #include "node/listener.h"
 
-enum { IDLE_MS = 60000, FRAME_MS = 10000, DRAIN_MS = 2000, QUEUE_BYTES = 256 * 1024 };
+enum { IDLE_MS = 60000, FRAME_MS = 10000, DRAIN_MS = 2000, TCP_TIMEOUT_MS = 5000, QUEUE_BYTES = 256 * 1024 };
 
 /* What the handler saw, and how it is to behave. */
 struct record {

@@ -2,11 +2,15 @@
  * every client that does nothing. */
 #include "connection_harness.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "random.h"
+
+enum { DESCRIPTORS_MAX = 1024 };
 
 static uint64_t seed;
 
@@ -118,6 +122,42 @@ static void a_body_stays_while_it_is_handled_even_if_that_closes(void **state)
 
 /* ---- time ---- */
 
+/* The other end of `fd` in this process. */
+static int other_end(int fd)
+{
+    struct sockaddr_in name = {0};
+    socklen_t size = sizeof(name);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+    for (int other = 0; other < DESCRIPTORS_MAX; other++) {
+        struct sockaddr_in peer = {0};
+        size = sizeof(peer);
+        if (getpeername(other, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+            peer.sin_port == name.sin_port) {
+            return other;
+        }
+    }
+    fail_msg("nobody in this process is connected to it");
+    return -1;
+}
+
+/* Without the one a partition that heals is noticed only after TCP's back-off, without the other each answer may be late. */
+static void the_kernel_is_told_how_long_to_try_and_not_to_wait_for_more(void **state)
+{
+    unsigned timeout_ms = 0;
+    int nodelay = 0;
+    socklen_t size = sizeof(timeout_ms);
+    (void)state;
+    int fd = client_open();
+    int accepted = other_end(fd);
+    assert_int_equal(getsockopt(accepted, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, &size), 0);
+    assert_int_equal(timeout_ms, TCP_TIMEOUT_MS);
+    size = sizeof(nodelay);
+    assert_int_equal(getsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &nodelay, &size), 0);
+    assert_int_not_equal(nodelay, 0);
+    (void)close(fd);
+    TURN_UNTIL(fixture->record.closed == 1);
+}
+
 static void an_idle_connection_is_closed_and_one_that_pings_is_not(void **state)
 {
     uint8_t frame[64];
@@ -187,6 +227,7 @@ int main(int argc, char **argv)
         TEST(a_huge_length_is_refused_by_its_four_bytes),
         TEST(garbage_ends_its_connection_and_no_other),
         TEST(a_body_stays_while_it_is_handled_even_if_that_closes),
+        TEST(the_kernel_is_told_how_long_to_try_and_not_to_wait_for_more),
         TEST(an_idle_connection_is_closed_and_one_that_pings_is_not),
         TEST(an_unfinished_frame_has_its_time_however_it_trickles),
         TEST(a_client_that_does_not_close_after_us_is_closed),

@@ -2,6 +2,8 @@
  * refused hellos. The loop runs until what is awaited has happened; a watchdog timer fails a test that waits in vain. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,13 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "node/replica/peer_internal.h"
 
-enum { CLUSTER = 77 };
+enum { CLUSTER = 77, USER_TIMEOUT_MS = 1234, DESCRIPTORS_MAX = 1024 };
 
 struct end {
     struct link *link;
@@ -101,6 +104,7 @@ static struct link *open_link(struct fixture *fixture, struct end *end, uint64_t
         .node_id = end->id,
         .listen_address = "127.0.0.1:0",
         .queue_bytes_max = queue_bytes_max,
+        .user_timeout_ms = USER_TIMEOUT_MS,
     };
     struct peer_callbacks callbacks = {end, on_up, on_down, on_receive, on_log, on_gone};
     struct link *link = peer_link_open(&fixture->loop, &options, &callbacks, message, sizeof message);
@@ -198,6 +202,34 @@ static void frames_arrive_whole_and_in_order(void **state)
     assert_int_equal(released, 200);
     assert_int_equal(fixture.a.link->ops->queued_bytes(fixture.a.link, 2), 0);
     assert_int_equal(fixture.a.downs, 0);
+    close_pair(&fixture);
+}
+
+/* Of all connected sockets of this process, which has both ends of both streams. */
+static void the_kernel_is_told_how_long_to_try_and_not_to_wait_for_more(void **state)
+{
+    struct fixture fixture;
+    unsigned found = 0;
+    (void)state;
+    open_pair(&fixture, 0, CLUSTER);
+    RUN_UNTIL(&fixture, fixture.a.ups == 1 && fixture.b.ups == 1);
+    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
+        struct sockaddr_in peer = {0};
+        unsigned timeout_ms = 0;
+        int nodelay = 0;
+        socklen_t size = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0 || peer.sin_family != AF_INET) {
+            continue;
+        }
+        size = sizeof timeout_ms;
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, &size), 0);
+        assert_int_equal(timeout_ms, USER_TIMEOUT_MS);
+        size = sizeof nodelay;
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &size), 0);
+        assert_int_not_equal(nodelay, 0);
+        found++;
+    }
+    assert_int_equal(found, 4);
     close_pair(&fixture);
 }
 
@@ -545,6 +577,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_arrive_whole_and_in_order),
+        cmocka_unit_test(the_kernel_is_told_how_long_to_try_and_not_to_wait_for_more),
         cmocka_unit_test(a_frame_of_the_greatest_size_passes),
         cmocka_unit_test(without_a_stream_a_frame_is_dropped_and_its_bytes_released),
         cmocka_unit_test(a_reader_that_does_not_read_bounds_the_queue),
