@@ -149,8 +149,14 @@ static void a_closed_session_with_many_locks_is_freed_in_portions(void **state)
     /* By token: the first keys are free, the last ones are not yet. */
     assert_int_equal(query_lock(f, "many/000000").body.lock.holders_count, 0);
     struct fsm_command wants = acquire_command(&b, "many/099999", PROTO_MODE_EXCLUSIVE, 0);
-    assert_int_equal(run(f, &wants)->status, PROTO_STATUS_HELD);
+    const struct proto_reply *held = run(f, &wants);
+    assert_int_equal(held->status, PROTO_STATUS_HELD);
+    assert_int_equal(held->body.holder.remaining_ms, 0); /* whatever was left of the lease */
     uint64_t waits = enqueue(f, &b, "many/099999", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
+    struct fsm_command kill = {.kind = PROTO_SESSION_KILL};
+    kill.body.session_kill.session_id = a.session_id;
+    kill.body.session_kill.reason = bytes_of("it is gone already");
+    assert_int_equal(run(f, &kill)->status, PROTO_STATUS_NOT_FOUND); /* A2 */
     uint64_t left = counts(f).grants;
     unsigned entries = 0;
     while (counts(f).ending > 0) {
@@ -161,7 +167,7 @@ static void a_closed_session_with_many_locks_is_freed_in_portions(void **state)
         entries++;
     }
     assert_int_equal(entries,
-                     (LOCKS - 1) / FSM_RELEASES_PER_ENTRY - 2); /* three entries above did their share */
+                     (LOCKS - 1) / FSM_RELEASES_PER_ENTRY - 3); /* four entries above did their share */
     assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_OK);
     assert_int_equal(counts(f).locks, 1);
     fsm_check_invariants(f->fsm);
@@ -323,6 +329,35 @@ static void the_same_client_does_not_wait_for_its_own_delay(void **state)
     assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
 }
 
+/* The same, but when the turn of the old session comes the new one, or its wait, is over as well, and has not had its turn. */
+static void takes_nothing_back(struct fixture *f, uint64_t ttl_ms, uint64_t wait_ms, enum proto_status status)
+{
+    f->unchecked = true;
+    open_many(f, 3 * FSM_EXPIRIES_PER_ENTRY - 1, 500);
+    struct client late = open_client(f, 'l', 500, 3000); /* the last that the third entry expires */
+    acquire(f, &late, "k", PROTO_MODE_EXCLUSIVE);
+    f->time_ms = 500;
+    struct client again = open_client(f, 'l', ttl_ms, 3000);
+    uint64_t waits = enqueue(f, &again, "k", PROTO_MODE_EXCLUSIVE, wait_ms);
+    at(f, 700);
+    assert_int_equal(wait_ended(f, &again, waits)->status, status); /* G3, by the handing on */
+    assert_int_equal(query_lock(f, "k").body.lock.holders_count, 0);
+    assert_int_equal(query_lock(f, "k").body.lock.delay_remaining_ms, 3000);
+    at(f, 700);
+    fsm_check_invariants(f->fsm);
+    assert_int_equal(fsm_digest(f->fsm), fsm_digest(f->follower));
+}
+
+static void a_dead_session_of_the_same_client_takes_nothing_back(void **state)
+{
+    takes_nothing_back(*state, 100, PROTO_WAIT_FOREVER, PROTO_STATUS_SESSION_EXPIRED);
+}
+
+static void a_wait_of_the_same_client_that_is_over_takes_nothing_back(void **state)
+{
+    takes_nothing_back(*state, 5000, 100, PROTO_STATUS_TIMED_OUT);
+}
+
 static void taking_back_shared_lets_shared_waiters_in(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +409,8 @@ int main(void)
         TEST(a_delay_that_nobody_waits_for_leaves_nothing_behind),
         TEST(the_same_client_takes_its_lock_back_at_once),
         TEST(the_same_client_does_not_wait_for_its_own_delay),
+        TEST(a_dead_session_of_the_same_client_takes_nothing_back),
+        TEST(a_wait_of_the_same_client_that_is_over_takes_nothing_back),
         TEST(taking_back_shared_lets_shared_waiters_in),
         TEST(equal_deadlines_of_other_kinds_have_an_order_too),
     };

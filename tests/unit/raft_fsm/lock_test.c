@@ -322,6 +322,25 @@ static void a_queued_acquire_sets_its_value_when_it_is_granted(void **state)
     assert_memory_equal(query_lock(f, "k").body.lock.value.data, "mine", 4);
 }
 
+static void a_queued_acquire_with_an_empty_value_removes_what_is_there(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000, 0);
+    struct client b = open_client(f, 'b', 1000, 0);
+    struct fsm_command command = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, 0);
+    command.body.lock_acquire.has_value = true;
+    command.body.lock_acquire.value = bytes_of("old");
+    uint64_t token = run(f, &command)->body.grant.token;
+    command = acquire_command(&b, "k", PROTO_MODE_EXCLUSIVE, 500);
+    command.body.lock_acquire.has_value = true;
+    entry_begin(f);
+    entry_add(f, &command);
+    entry_apply(f);
+    assert_true(query_lock(f, "k").body.lock.has_value);
+    assert_int_equal(release(f, &a, "k", token), PROTO_STATUS_OK);
+    assert_false(query_lock(f, "k").body.lock.has_value);
+}
+
 static void a_forced_release_tells_each_holder_and_hands_on(void **state)
 {
     struct fixture *f = *state;
@@ -366,6 +385,7 @@ int main(void)
         TEST(a_stale_or_foreign_token_releases_nothing),
         TEST(a_value_outlives_the_grant_and_an_empty_one_removes_it),
         TEST(a_queued_acquire_sets_its_value_when_it_is_granted),
+        TEST(a_queued_acquire_with_an_empty_value_removes_what_is_there),
         TEST(a_forced_release_tells_each_holder_and_hands_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

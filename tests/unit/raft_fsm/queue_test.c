@@ -185,16 +185,50 @@ static void a_wait_that_is_due_is_not_granted_by_an_expiry_before_it(void **stat
     struct client b = open_client(f, 'b', 5000, 0);
     struct client c = open_client(f, 'c', 650, 0);
     struct client d = open_client(f, 'd', 5000, 0);
+    struct client e = open_client(f, 'e', 680, 0);
     struct fsm_command own = acquire_command(&a, "k", PROTO_MODE_EXCLUSIVE, 0);
     own.body.lock_acquire.ttl_ms = 500;
     run(f, &own);
     uint64_t of_b = enqueue(f, &b, "k", PROTO_MODE_EXCLUSIVE, 600);
     uint64_t of_c = enqueue(f, &c, "k", PROTO_MODE_EXCLUSIVE, 660); /* its session goes first */
+    uint64_t of_e = enqueue(f, &e, "k", PROTO_MODE_EXCLUSIVE, 680); /* at once with its session: X2 */
     uint64_t of_d = enqueue(f, &d, "k", PROTO_MODE_EXCLUSIVE, PROTO_WAIT_FOREVER);
     at(f, 700);
     assert_int_equal(wait_ended(f, &b, of_b)->status, PROTO_STATUS_TIMED_OUT);
     assert_int_equal(wait_ended(f, &c, of_c)->status, PROTO_STATUS_SESSION_EXPIRED);
+    assert_int_equal(wait_ended(f, &e, of_e)->status, PROTO_STATUS_SESSION_EXPIRED);
     assert_int_equal(wait_ended(f, &d, of_d)->status, PROTO_STATUS_OK);
+}
+
+/* Who asks once is told of the bound, and not HELD: nobody is in the way. Who waits is granted when there is room. */
+static void the_holders_are_bounded_by_name(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = open_client(f, 'a', 1000000, 0);
+    struct client b = open_client(f, 'b', 1000000, 0);
+    uint64_t first = acquire(f, &a, "k", PROTO_MODE_SHARED);
+    f->unchecked = true;
+    for (unsigned held = 1; held < FSM_HOLDERS_PER_LOCK_MAX;) {
+        a.ack_floor = a.next_request_id - 1;
+        entry_begin(f);
+        for (unsigned i = 0; i < 1000 && held < FSM_HOLDERS_PER_LOCK_MAX; i++, held++) {
+            struct fsm_command command = acquire_command(&a, "k", PROTO_MODE_SHARED, 0);
+            entry_add(f, &command);
+        }
+        entry_apply(f);
+    }
+    assert_int_equal(counts(f).grants, FSM_HOLDERS_PER_LOCK_MAX);
+    struct fsm_command once = acquire_command(&b, "k", PROTO_MODE_SHARED, 0);
+    const struct proto_reply *reply = run(f, &once);
+    assert_int_equal(reply->status, PROTO_STATUS_LIMIT_REACHED);
+    assert_true(reply->body.refusal.detail.size > 0);
+    once = acquire_command(&b, "k", PROTO_MODE_EXCLUSIVE, 0);
+    assert_int_equal(run(f, &once)->status, PROTO_STATUS_HELD);
+    uint64_t waits = enqueue(f, &b, "k", PROTO_MODE_SHARED, PROTO_WAIT_FOREVER);
+    assert_int_equal(release(f, &a, "k", first), PROTO_STATUS_OK);
+    assert_int_equal(wait_ended(f, &b, waits)->status, PROTO_STATUS_OK);
+    assert_int_equal(counts(f).grants, FSM_HOLDERS_PER_LOCK_MAX);
+    fsm_check_invariants(f->fsm);
 }
 
 static void the_queue_is_bounded_by_name(void **state)
@@ -431,6 +465,7 @@ int main(void)
         TEST(a_dead_session_is_never_granted),
         TEST(a_wait_that_is_due_is_not_granted_by_what_is_due_before_it),
         TEST(a_wait_that_is_due_is_not_granted_by_an_expiry_before_it),
+        TEST(the_holders_are_bounded_by_name),
         TEST(the_queue_is_bounded_by_name),
         TEST(the_values_that_wait_are_bounded_together),
         TEST(a_crowd_is_granted_in_portions),
