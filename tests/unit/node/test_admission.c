@@ -118,6 +118,31 @@ static void a_connection_may_send_so_many_requests_per_second(void **state)
     harness_destroy(h);
 }
 
+/* A client that floods its connection does not lose its session by that. */
+static void renewals_have_an_eighth_more_per_second(void **state)
+{
+    (void)state;
+    struct harness *h = begin(1000, 1000, 80);
+    uint64_t c = harness_connect(h);
+    uint64_t session = harness_session(h, c, 1, 60000);
+    h->now.ms += 1000;
+    for (uint64_t id = 101; id <= 181; id++) {
+        struct proto_request ping = {.kind = PROTO_PING, .id = id};
+        harness_send(h, c, &ping);
+        (void)harness_expect(h, c, id, id <= 180 ? PROTO_STATUS_OK : PROTO_STATUS_OVERLOADED);
+    }
+    for (uint64_t id = 201; id <= 211; id++) {
+        struct proto_request renew = harness_renew(1, session, id);
+        harness_send(h, c, &renew);
+    }
+    (void)harness_expect(h, c, 211, PROTO_STATUS_OVERLOADED);
+    harness_settle(h);
+    for (uint64_t id = 201; id <= 210; id++) {
+        (void)harness_expect(h, c, id, PROTO_STATUS_OK);
+    }
+    harness_destroy(h);
+}
+
 static void what_only_a_node_does_is_refused(void **state)
 {
     (void)state;
@@ -387,6 +412,7 @@ int main(void)
         cmocka_unit_test(the_node_may_have_so_many_unanswered_requests),
         cmocka_unit_test(a_node_without_room_for_the_request_object_still_answers),
         cmocka_unit_test(a_connection_may_send_so_many_requests_per_second),
+        cmocka_unit_test(renewals_have_an_eighth_more_per_second),
         cmocka_unit_test(what_only_a_node_does_is_refused),
         cmocka_unit_test(a_field_out_of_bounds_never_reaches_the_log),
         cmocka_unit_test(a_request_larger_than_allowed_is_refused_and_closed),
