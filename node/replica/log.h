@@ -43,6 +43,9 @@ struct log_options {
     uint64_t segment_bytes;     /* size of a segment file, 4 KiB..2 GiB; default 16 MiB. A larger entry gets its own. */
     uint64_t cache_bytes;       /* entries kept in memory once they are durable and released; default 4 MiB */
     uint64_t node_id, cluster_id; /* stamped into each segment; a foreign one refuses to open */
+    /* The checksums of records begin with it; the same for as long as the directory lives. Nobody whose data is logged may know it: with it
+     * a value could hold what passes for a record, and a write that did not finish would look like rot (L3). */
+    uint32_t checksum_seed;
 };
 
 struct log_callbacks {

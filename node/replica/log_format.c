@@ -14,7 +14,7 @@
  *
  * Records follow without gaps, each at a multiple of 8:
  *
- *    0   4  CRC-32C of all that follows, padding included
+ *    0   4  CRC-32C of all that follows, padding included, begun with a seed that only this node knows
  *    4   4  size of the data
  *    8   8  sequence
  *   16   8  sequence of the first record of the same write
@@ -27,7 +27,8 @@
  *   48   …  data, then zeros up to a multiple of 8
  *
  * Bytes left over from before (a torn write, a file system's reuse) can not pass for a record: sequence and segment are
- * under the checksum, and recovery expects exactly the next sequence. After the last record there are zeros. */
+ * under the checksum, and recovery expects exactly the next sequence. Nor can what clients have in their values, which is in the data
+ * as they sent it: they do not know the seed. After the last record there are zeros. */
 #include "node/replica/log_format.h"
 
 #include <inttypes.h>
@@ -99,7 +100,7 @@ uint64_t log_record_bytes(uint64_t size)
     return (bytes + LOG_RECORD_ALIGNMENT - 1) / LOG_RECORD_ALIGNMENT * LOG_RECORD_ALIGNMENT;
 }
 
-void log_record_encode(const struct log_record *record, uint8_t *out)
+void log_record_encode(const struct log_record *record, uint32_t seed, uint8_t *out)
 {
     size_t bytes = (size_t)log_record_bytes(record->size);
     LOCKSTEP_ASSERT(record->sequence > 0 && record->batch > 0 && record->batch <= record->sequence);
@@ -115,7 +116,7 @@ void log_record_encode(const struct log_record *record, uint8_t *out)
     }
     size_t end = LOG_RECORD_HEADER_BYTES + (size_t)record->size;
     memset(out + end, 0, bytes - end);
-    put_u32(out, crc32c(0, out + 4, bytes - 4));
+    put_u32(out, crc32c(seed, out + 4, bytes - 4));
 }
 
 static bool kind_is_known(uint32_t kind)
@@ -123,7 +124,7 @@ static bool kind_is_known(uint32_t kind)
     return (kind >= LOG_RECORD_ENTRY_MIN && kind <= LOG_RECORD_ENTRY_MAX) || kind == LOG_RECORD_RESET;
 }
 
-bool log_record_decode(const uint8_t *bytes, size_t available, struct log_record *ret_record)
+bool log_record_decode(const uint8_t *bytes, size_t available, uint32_t seed, struct log_record *ret_record)
 {
     if (available < LOG_RECORD_HEADER_BYTES) {
         return false;
@@ -131,7 +132,7 @@ bool log_record_decode(const uint8_t *bytes, size_t available, struct log_record
     uint32_t size = get_u32(bytes + 4), kind = get_u32(bytes + 44);
     if (!kind_is_known(kind) || size > available - LOG_RECORD_HEADER_BYTES ||
         log_record_bytes(size) > available ||
-        get_u32(bytes) != crc32c(0, bytes + 4, (size_t)log_record_bytes(size) - 4)) {
+        get_u32(bytes) != crc32c(seed, bytes + 4, (size_t)log_record_bytes(size) - 4)) {
         return false;
     }
     *ret_record = (struct log_record){

@@ -48,8 +48,9 @@ bool log_segment_header_decode(const uint8_t *bytes, size_t size, struct log_seg
 
 /* Bytes of a record on disk with `size` bytes of data. */
 uint64_t log_record_bytes(uint64_t size);
-void log_record_encode(const struct log_record *record, uint8_t *out);
+/* @param seed  log_options.checksum_seed */
+void log_record_encode(const struct log_record *record, uint32_t seed, uint8_t *out);
 /* @return false if no whole record begins at `bytes`. */
-bool log_record_decode(const uint8_t *bytes, size_t available, struct log_record *ret_record);
+bool log_record_decode(const uint8_t *bytes, size_t available, uint32_t seed, struct log_record *ret_record);
 
 #endif

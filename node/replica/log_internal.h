@@ -10,7 +10,7 @@
  *   log_format.c     bytes
  *
  * Who touches what. The loop owns everything here. A job's own struct belongs to its worker from submit to done; besides,
- * the worker reads entries (immutable, L4) and the fields of segments (constant once they are in the list), and the
+ * the worker reads entries (immutable, L4), the fields of segments (constant once they are in the list) and the options, and the
  * watermark belongs to whichever write is under way. */
 #ifndef LOCKSTEP_NODE_REPLICA_LOG_INTERNAL_H
 #define LOCKSTEP_NODE_REPLICA_LOG_INTERNAL_H

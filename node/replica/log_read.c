@@ -27,11 +27,11 @@ struct read {
 
 /* ---- on the worker ---- */
 
-static struct log_entry *decode(const struct read_item *item, uint64_t index, const uint8_t *bytes,
+static struct log_entry *decode(const struct log *log, const struct read_item *item, uint64_t index, const uint8_t *bytes,
                                 size_t size)
 {
     struct log_record record;
-    bool same = log_record_decode(bytes, size, &record) && record.index == index &&
+    bool same = log_record_decode(bytes, size, log->options.checksum_seed, &record) && record.index == index &&
                 record.term == item->term && record.size == item->size &&
                 record.segment == (uint32_t)item->segment->number;
     if (!same) {
@@ -84,7 +84,8 @@ static bool read_run(struct read *read, size_t from, size_t count)
     for (size_t i = from; fine && i < from + count; i++) {
         struct read_item *item = &read->items[i];
         size_t at = item->offset - first->offset;
-        item->entry = at < (size_t)got ? decode(item, read->first + i, bytes + at, (size_t)got - at) : NULL;
+        item->entry =
+            at < (size_t)got ? decode(read->log, item, read->first + i, bytes + at, (size_t)got - at) : NULL;
         /* L3: what was once durable is not what it was. */
         fine = item->entry != NULL || log_check(&read->failure, -EBADMSG, "read back an entry of", name);
     }

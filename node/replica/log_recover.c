@@ -209,7 +209,8 @@ static bool take_records(struct recovery *recovery)
     struct log *log = recovery->log;
     struct log_record record;
     while (log->tail < recovery->size &&
-           log_record_decode(recovery->bytes + log->tail, recovery->size - (size_t)log->tail, &record)) {
+           log_record_decode(recovery->bytes + log->tail, recovery->size - (size_t)log->tail, log->options.checksum_seed,
+                             &record)) {
         bool follows = record.sequence == log->sequence && record.batch >= recovery->batch &&
                        record.batch <= record.sequence && record.segment == (uint32_t)log->current->number;
         if (!follows) {
@@ -344,7 +345,7 @@ static bool attests(const struct recovery *recovery, uint64_t number, uint64_t f
          at += LOG_RECORD_ALIGNMENT) {
         const uint8_t *bytes = recovery->bytes + at;
         if (get_u32(bytes + 40) == (uint32_t)number && get_u64(bytes + 16) > recovery->log->sequence &&
-            log_record_decode(bytes, recovery->size - at, &record)) {
+            log_record_decode(bytes, recovery->size - at, recovery->log->options.checksum_seed, &record)) {
             return true;
         }
     }

@@ -16,7 +16,7 @@ static uint8_t *encode_record(const struct log_write *write, struct log_record *
 {
     record->batch = write->first_sequence;
     record->segment = (uint32_t)write->segment->number;
-    log_record_encode(record, out);
+    log_record_encode(record, write->log->options.checksum_seed, out);
     record->sequence++;
     return out + log_record_bytes(record->size);
 }

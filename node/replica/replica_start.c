@@ -194,6 +194,7 @@ static bool open_store(struct replica *replica, struct failure *failure)
         .cache_bytes = config->log_cache_bytes,
         .node_id = config->node_id,
         .cluster_id = config->cluster_id,
+        .checksum_seed = (uint32_t)(replica->metadata.incarnation ^ replica->metadata.incarnation >> 32),
     };
     struct log_callbacks callbacks = {.durable = replica_log_durable, .failed = replica_log_failed, .ctx = replica};
     failure->message[0] = 0;

@@ -168,7 +168,7 @@ static void sign_segment(uint8_t *bytes, size_t size, size_t at)
         return;
     }
     size_t from = LOG_SEGMENT_HEADER_BYTES;
-    while (from < at && log_record_decode(bytes + from, size - from, &record) &&
+    while (from < at && log_record_decode(bytes + from, size - from, 0, &record) &&
            from + log_record_bytes(record.size) <= at) {
         from += (size_t)log_record_bytes(record.size);
     }

@@ -11,6 +11,8 @@
 #include "node/replica/crc32c.h"
 #include "node/replica/log_format.h"
 
+enum { SEED = 0x5eed };
+
 static void the_checksum_is_the_published_one(void **state)
 {
     (void)state;
@@ -56,10 +58,10 @@ static void a_record_reads_back_and_any_flip_is_noticed(void **state)
         struct log_record found;
         size_t used = (size_t)log_record_bytes(size);
         memset(bytes, 0xEE, sizeof bytes);
-        log_record_encode(&record, bytes);
+        log_record_encode(&record, SEED, bytes);
         assert_int_equal(bytes[used], 0xEE);
         assert_int_equal(used % 8, 0);
-        assert_true(log_record_decode(bytes, used, &found));
+        assert_true(log_record_decode(bytes, used, SEED, &found));
         assert_int_equal(found.sequence, record.sequence);
         assert_int_equal(found.batch, record.batch);
         assert_int_equal(found.index, 99);
@@ -68,20 +70,21 @@ static void a_record_reads_back_and_any_flip_is_noticed(void **state)
         assert_int_equal(found.kind, 2);
         assert_int_equal(found.size, size);
         assert_memory_equal(found.data, record.data, size);
+        assert_false(log_record_decode(bytes, used, SEED + 1, &found));
         for (size_t available = 0; available < used; available++) {
-            assert_false(log_record_decode(bytes, available, &found));
+            assert_false(log_record_decode(bytes, available, SEED, &found));
         }
         for (size_t bit = 0; bit < used * 8; bit++) {
             bytes[bit / 8] ^= (uint8_t)(1U << (bit % 8));
-            assert_false(log_record_decode(bytes, sizeof bytes, &found));
+            assert_false(log_record_decode(bytes, sizeof bytes, SEED, &found));
             bytes[bit / 8] ^= (uint8_t)(1U << (bit % 8));
         }
     }
     memset(bytes, 0, sizeof bytes);
     struct log_record none;
-    assert_false(log_record_decode(bytes, sizeof bytes, &none));
+    assert_false(log_record_decode(bytes, sizeof bytes, SEED, &none));
     memset(bytes, 0xFF, sizeof bytes);
-    assert_false(log_record_decode(bytes, sizeof bytes, &none));
+    assert_false(log_record_decode(bytes, sizeof bytes, SEED, &none));
 }
 
 static void a_header_has_its_bytes_where_the_format_says(void **state)

@@ -120,6 +120,43 @@ static void a_torn_write_that_was_not_acknowledged_is_cut(void **state)
     tear(2);
 }
 
+/* One write, of entry 2, whose data is a record that came after it, as far as anybody knows who does not know the seed; and it is
+ * damaged before it was acknowledged. @return whether the log is opened again, without it. */
+static bool opens_with_forged_record(uint32_t seed, uint32_t forgers_seed)
+{
+    struct fixture fixture = log_test_make();
+    size_t size;
+    fixture.options.checksum_seed = seed;
+    assert_true(log_test_open(&fixture));
+    log_test_append_durably(&fixture, 1, 1, 64);
+    const struct log_record forged = {.sequence = 100, .batch = 100, .index = 3, .term = 1, .segment = 1, .kind = LOG_COMMAND};
+    struct log_entry *entry = log_entry_create(2, 1, LOG_COMMAND, LOG_RECORD_HEADER_BYTES);
+    log_record_encode(&forged, forgers_seed, entry->data);
+    log_append(fixture.log, &entry, 1);
+    log_entry_unref(entry);
+    log_flush(fixture.log);
+    fake_disk_end_at(fixture.fake, fake_disk_calls(fixture.fake) + 1, FAKE_KILL);
+    fake_disk_run_all(fixture.fake);
+    log_test_close(&fixture);
+    fake_disk_boot(fixture.fake);
+    fake_disk_bytes(fixture.fake, SEGMENT_1_NAME, &size)[64 + 112] ^= 1; /* the checksum of entry 2's record */
+    bool opened = log_test_open(&fixture);
+    if (opened) {
+        assert_int_equal(log_last_index(fixture.log), 1);
+        log_test_close(&fixture);
+    }
+    fake_disk_free(fixture.fake);
+    return opened;
+}
+
+static void data_that_looks_like_a_record_attests_nothing(void **state)
+{
+    (void)state;
+    assert_true(opens_with_forged_record(0x12345678, 0));
+    assert_true(opens_with_forged_record(0x12345678, 0x12345679));
+    assert_false(opens_with_forged_record(0x12345678, 0x12345678)); /* it does look like one */
+}
+
 static void segments_go_only_when_a_newer_one_is_durable(void **state)
 {
     (void)state;
@@ -284,11 +321,12 @@ static void refused_when_forged(void (*forge)(struct log_segment_header *header,
     uint8_t *bytes = fake_disk_bytes(fixture.fake, SEGMENT_1_NAME, &size);
     uint8_t data[8] = {0};
     assert_true(log_segment_header_decode(bytes, size, &header));
-    assert_true(log_record_decode(bytes + LOG_SEGMENT_HEADER_BYTES, size - LOG_SEGMENT_HEADER_BYTES, &record));
+    assert_true(log_record_decode(bytes + LOG_SEGMENT_HEADER_BYTES, size - LOG_SEGMENT_HEADER_BYTES,
+                                  fixture.options.checksum_seed, &record));
     record.data = data;
     forge(&header, &record);
     log_segment_header_encode(&header, bytes);
-    log_record_encode(&record, bytes + LOG_SEGMENT_HEADER_BYTES);
+    log_record_encode(&record, fixture.options.checksum_seed, bytes + LOG_SEGMENT_HEADER_BYTES);
     log_test_refused(fake_disk_copy(fixture.fake), &fixture, SEGMENT_1_NAME);
     fake_disk_free(fixture.fake);
 }
@@ -341,6 +379,7 @@ int main(void)
         cmocka_unit_test(rot_in_any_byte_of_what_was_acknowledged_is_refused),
         cmocka_unit_test(rot_below_the_last_write_is_refused_whatever_the_watermark_says),
         cmocka_unit_test(a_torn_write_that_was_not_acknowledged_is_cut),
+        cmocka_unit_test(data_that_looks_like_a_record_attests_nothing),
         cmocka_unit_test(segments_go_only_when_a_newer_one_is_durable),
         cmocka_unit_test(a_prefix_goes_only_as_far_as_the_log_on_disk_joins),
         cmocka_unit_test(a_log_shorter_than_what_was_acknowledged_is_refused),

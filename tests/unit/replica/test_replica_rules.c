@@ -14,6 +14,18 @@
 
 static uint64_t seed = 1;
 
+static void records_are_sealed_with_what_no_client_knows(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_started(cluster_options(3, seed));
+    for (unsigned i = 0; i < 3; i++) {
+        const struct replica *replica = cluster->nodes[i].replica;
+        uint64_t incarnation = replica->metadata.incarnation;
+        assert_int_equal(replica->log->options.checksum_seed, (uint32_t)(incarnation ^ incarnation >> 32));
+    }
+    cluster_free(cluster);
+}
+
 /* ---- frames that a node sends ---- */
 
 static unsigned frames_seen;
@@ -562,6 +574,7 @@ int main(void)
 {
     seed = cluster_seed();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records_are_sealed_with_what_no_client_knows),
         cmocka_unit_test(a_vote_is_stored_before_it_is_spoken_of),
         cmocka_unit_test(that_it_is_formed_is_stored_before_it_takes_part),
         cmocka_unit_test(another_directory_is_refused_and_takes_nothing_from_the_right_one),
