@@ -57,12 +57,15 @@ static uint64_t renewal_patience_ms(const struct core *core, const struct reques
 }
 
 /* Who is to queue behind others is not granted before one of them is heard of again, and its entry takes this along. On its
- * own it would stand before that very release in the disk's queue. */
+ * own it would stand before that very release in the disk's queue, behind what is under way; where nothing is, it goes. */
 static uint64_t acquire_patience_ms(const struct core *core, const struct request *request)
 {
     const struct proto_lock_acquire *acquire = &request->message.body.lock_acquire;
     uint64_t patience = acquire->wait_ms / PATIENCE_SHARE; /* 0 if it asks once */
-    if (patience == 0 || acquire->reentrant || !fsm_lock_is_queued(core->fsm, acquire->key)) {
+    if (core->proposer.in_flight == 0 || patience == 0 || acquire->reentrant) {
+        return 0;
+    }
+    if (!fsm_lock_is_queued(core->fsm, acquire->key)) {
         return 0;
     }
     return patience < PROPOSER_QUEUE_PATIENCE_MS ? patience : PROPOSER_QUEUE_PATIENCE_MS;

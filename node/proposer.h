@@ -5,8 +5,8 @@
  * of the commands under way). So a lone request never waits for another's disk write; and under load the entries do not
  * get smaller than the pipeline needs to stay full, which keeps the cost per command low. At worst a batch waits until
  * what is under way is committed. Renewals by themselves wait for company: a hundredth of their TTL (the old or
- * the new one, whichever is shorter), but at least 20 ms and at most renew_delay_ms. So does an acquire that is to queue behind
- * others: a hundredth of the time that it is ready to wait, and at most PROPOSER_QUEUE_PATIENCE_MS.
+ * the new one, whichever is shorter), but at least 20 ms and at most renew_delay_ms. So does, while an entry is under way, an
+ * acquire that is to queue behind others: a hundredth of the time that it is ready to wait, and at most PROPOSER_QUEUE_PATIENCE_MS.
  *
  * Invariants
  *  P1  Requests are proposed in the order in which they were received.

@@ -147,10 +147,11 @@ static void renewals_alone_wait_a_moment_for_company(void **state)
 /* For how long a request waits by itself before it is proposed. */
 static uint64_t wait_of(struct fixture *f, const struct proto_request *request)
 {
+    unsigned under_way = f->h->entries_count;
     harness_send(f->h, f->connection, request);
     uint64_t sent_ms = f->h->now.ms;
     harness_turn(f->h, 0);
-    while (f->h->entries_count == 0) {
+    while (f->h->entries_count == under_way) {
         assert_true(f->h->now.ms < sent_ms + 1000);
         harness_turn(f->h, 1);
     }
@@ -225,18 +226,28 @@ static uint64_t wait_of_acquire(struct fixture *f, const char *key, uint64_t wai
     return wait_of(f, &acquire);
 }
 
+/* The same while an entry is under way. */
+static uint64_t wait_beside_entry(struct fixture *f, const char *key, uint64_t wait_ms, bool reentrant)
+{
+    send_acquires(f, 1);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 1);
+    return wait_of_acquire(f, key, wait_ms, reentrant);
+}
+
 static void only_who_queues_behind_others_waits_for_company(void **state)
 {
     struct fixture *f = *state;
     (void)harness_lock(f->h, f->connection, 1, f->session, f->id++, "k");
-    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false), 0); /* the first: a release under way may let it in */
-    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false), 2);
-    assert_int_equal(wait_of_acquire(f, "k", 10000, false), 2);
-    assert_int_equal(wait_of_acquire(f, "k", 199, false), 1);
-    assert_int_equal(wait_of_acquire(f, "k", 99, false), 0);
-    assert_int_equal(wait_of_acquire(f, "k", 0, false), 0); /* the answer is HELD, at once */
-    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, true), 0); /* it enters its own grant once more */
-    assert_int_equal(wait_of_acquire(f, "free", PROTO_WAIT_FOREVER, false), 0);
+    assert_int_equal(wait_beside_entry(f, "k", PROTO_WAIT_FOREVER, false), 0); /* the first: a release under way may let it in */
+    assert_int_equal(wait_beside_entry(f, "k", PROTO_WAIT_FOREVER, false), 2);
+    assert_int_equal(wait_beside_entry(f, "k", 10000, false), 2);
+    assert_int_equal(wait_beside_entry(f, "k", 199, false), 1);
+    assert_int_equal(wait_beside_entry(f, "k", 99, false), 0);
+    assert_int_equal(wait_beside_entry(f, "k", 0, false), 0); /* the answer is HELD, at once */
+    assert_int_equal(wait_beside_entry(f, "k", PROTO_WAIT_FOREVER, true), 0); /* it enters its own grant once more */
+    assert_int_equal(wait_beside_entry(f, "free", PROTO_WAIT_FOREVER, false), 0);
+    assert_int_equal(wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false), 0); /* an idle cluster adds no wait */
 }
 
 static void who_queues_goes_along_with_the_release_that_follows(void **state)
@@ -244,9 +255,12 @@ static void who_queues_goes_along_with_the_release_that_follows(void **state)
     struct fixture *f = *state;
     uint64_t token = harness_lock(f->h, f->connection, 1, f->session, f->id++, "k");
     (void)wait_of_acquire(f, "k", PROTO_WAIT_FOREVER, false);
+    send_acquires(f, 1);
+    harness_turn(f->h, 0);
     struct proto_request acquire = harness_acquire(1, f->session, f->id++, "k", PROTO_WAIT_FOREVER);
     harness_send(f->h, f->connection, &acquire);
     harness_turn(f->h, 0);
+    harness_commit(f->h);
     harness_turn(f->h, 1);
     assert_int_equal(f->h->entries_count, 0);
     struct proto_request release = harness_release(1, f->session, f->id++, "k", token);
