@@ -320,6 +320,38 @@ static void an_expiry_that_can_not_be_proposed_does_not_spin(void **state)
     assert_true(core_due(f->h->core).ms > f->h->now.ms);
 }
 
+/* The disk is slow, nothing more may be proposed, and deadlines that nobody knows yet are under way: from the first that may be on, the
+ * clock waits for whatever has been received (clock.h, K3). */
+static void a_release_that_waits_behind_slow_entries_is_in_time(void **state)
+{
+    struct fixture *f = *state;
+    enum { WAIT_MS = PROTO_TTL_MS_MIN };
+    uint64_t token = harness_lock(f->h, f->connection, 1, f->session, f->id++, "k");
+    uint64_t begun_ms = f->h->core->clock.time.ms;
+    for (unsigned i = 0; i < 3; i++) {
+        send_acquires(f, 1);
+        harness_turn(f->h, 0);
+    }
+    turn_until_the_clock_passes(f, begun_ms + WAIT_MS / 2);
+    struct proto_request waits = harness_acquire(1, f->session, f->id++, "k", WAIT_MS);
+    harness_send(f->h, f->connection, &waits);
+    harness_turn(f->h, 0);
+    assert_int_equal(f->h->entries_count, 4);
+    turn_until_the_clock_passes(f, begun_ms + WAIT_MS + 20);
+    struct proto_request release = harness_release(1, f->session, f->id++, "k", token);
+    harness_send(f->h, f->connection, &release);
+    for (unsigned i = 0; i < 2 * WAIT_MS; i++) {
+        harness_turn(f->h, 1);
+    }
+    harness_commit(f->h);
+    for (uint64_t id = waits.id - 3; id < waits.id; id++) {
+        (void)harness_expect(f->h, f->connection, id, PROTO_STATUS_OK);
+    }
+    harness_turn(f->h, 0);
+    harness_commit(f->h);
+    (void)harness_expect(f->h, f->connection, waits.id, PROTO_STATUS_OK); /* not TIMED_OUT */
+}
+
 static void the_log_never_holds_a_secret(void **state)
 {
     struct fixture *f = *state;
@@ -352,6 +384,7 @@ int main(void)
         CORE_TEST(who_queues_goes_along_with_the_release_that_follows),
         CORE_TEST(a_renewal_whose_time_is_up_behind_a_large_entry_does_not_spin),
         CORE_TEST(an_expiry_that_can_not_be_proposed_does_not_spin),
+        CORE_TEST(a_release_that_waits_behind_slow_entries_is_in_time),
         CORE_TEST(the_log_never_holds_a_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
