@@ -62,10 +62,8 @@ static uint64_t acquire_patience_ms(const struct core *core, const struct reques
 {
     const struct proto_lock_acquire *acquire = &request->message.body.lock_acquire;
     uint64_t patience = acquire->wait_ms / PATIENCE_SHARE; /* 0 if it asks once */
-    if (core->proposer.in_flight == 0 || patience == 0 || acquire->reentrant) {
-        return 0;
-    }
-    if (!fsm_lock_is_queued(core->fsm, acquire->key)) {
+    bool may_wait = core->proposer.in_flight > 0 && patience > 0 && !acquire->reentrant;
+    if (!may_wait || !fsm_lock_is_queued(core->fsm, acquire->key)) {
         return 0;
     }
     return patience < PROPOSER_QUEUE_PATIENCE_MS ? patience : PROPOSER_QUEUE_PATIENCE_MS;

@@ -125,11 +125,6 @@ static bool step(struct fsm *fsm, struct lock *lock)
     return true;
 }
 
-static bool somebody_waits(const struct lock *lock)
-{
-    return lock->rest != NULL && lock->rest->waiters_count > 0;
-}
-
 static void set_pending(struct fsm *fsm, struct lock *lock)
 {
     if (lock->rest->pending_number == 0) {
@@ -150,7 +145,7 @@ static void set_finished(struct fsm *fsm, struct lock *lock)
 void fsm_lock_hand_on(struct fsm *fsm, struct lock *lock)
 {
     bool first = true;
-    while (somebody_waits(lock)) {
+    while (fsm_lock_has_waiters(lock)) {
         if (!first && fsm->hand_ons_left == 0) {
             set_pending(fsm, lock);
             return;

@@ -304,7 +304,7 @@ void fsm_lock_acquire(struct fsm *fsm, const struct call *call, struct answer *r
         fsm_lock_delay_end(fsm, mutable);
         acquire_now(fsm, mutable, call, ret);
         fsm->hand_on_next = mutable; /* after the answer: those at the front may be admitted beside it */
-    } else if ((lock->rest == NULL || lock->rest->waiters_count == 0) && fsm_lock_admits(lock, &wish)) {
+    } else if (!fsm_lock_has_waiters(lock) && fsm_lock_admits(lock, &wish)) {
         acquire_now(fsm, fsm_lock_change(fsm, lock), call, ret);
     } else {
         acquire_blocked(fsm, lock, call, ret);

@@ -78,6 +78,11 @@ const struct lock *fsm_lock_find(const struct fsm *fsm, struct proto_bytes key)
     return node == NULL ? NULL : fsm_lock_of_node(node);
 }
 
+bool fsm_lock_has_waiters(const struct lock *lock)
+{
+    return lock->rest != NULL && lock->rest->waiters_count > 0;
+}
+
 bool fsm_session_alive(const struct fsm *fsm, const struct session *session)
 {
     return !session->ended && session->deadline_ms > fsm->time_ms;

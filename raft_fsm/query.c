@@ -263,7 +263,7 @@ uint64_t fsm_session_ttl(const struct fsm *fsm, uint64_t session_id)
 bool fsm_lock_is_queued(const struct fsm *fsm, struct proto_bytes key)
 {
     const struct lock *lock = fsm->waiters_count == 0 ? NULL : fsm_lock_find(fsm, key);
-    return lock != NULL && lock->rest != NULL && lock->rest->waiters_count > 0 && lock->rest->delay_until_ms == 0;
+    return lock != NULL && fsm_lock_has_waiters(lock) && lock->rest->delay_until_ms == 0;
 }
 
 uint64_t fsm_query(const struct fsm *fsm, struct cluster_time as_of, const struct proto_request *request,

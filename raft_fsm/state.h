@@ -305,6 +305,7 @@ struct lock *fsm_lock_of_node(const struct tree_node *node);
 const struct session *fsm_session_find(const struct fsm *fsm, uint64_t id);
 const struct session *fsm_session_find_digest(const struct fsm *fsm, const uint8_t *digest);
 const struct lock *fsm_lock_find(const struct fsm *fsm, struct proto_bytes key);
+bool fsm_lock_has_waiters(const struct lock *lock);
 /* Alive in the entry that is being applied: not ended, and its deadline lies ahead. */
 bool fsm_session_alive(const struct fsm *fsm, const struct session *session);
 bool fsm_grant_alive(const struct fsm *fsm, const struct grant *grant);

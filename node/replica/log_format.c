@@ -14,7 +14,7 @@
  *
  * Records follow without gaps, each at a multiple of 8:
  *
- *    0   4  CRC-32C of all that follows, padding included, begun with a seed that only this node knows
+ *    0   4  CRC-32C of all that follows, padding included, begun with a seed that no client knows
  *    4   4  size of the data
  *    8   8  sequence
  *   16   8  sequence of the first record of the same write
